@@ -1,0 +1,3 @@
+//! The agents of this appliance, one program under several names.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! initrd.
+
+fn main() {}
