@@ -1,1 +1,20 @@
-//! agentd-model.
+//! What agentos knows without touching the machine: specs, paths, findings and the agent state
+//! machine.
+//!
+//! Nothing here reads a file, a clock or a socket. Time is an argument ([`Mono`]), text is an
+//! argument, and every function is total, so that everything in this crate is tested in simulated
+//! time. Effects are left to `agentd-cell`, `agentd-store` and `agentd` itself.
+#![forbid(unsafe_code)]
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod finding;
+mod name;
+mod paths;
+mod spec;
+mod time;
+
+pub use finding::{Finding, Severity};
+pub use name::{AgentName, NameError};
+pub use paths::Paths;
+pub use spec::{AgentSpec, Budget, CellSpec, CheckSpec, Criticality, RestartPolicy, RestartWhen};
+pub use time::Mono;
