@@ -1,12 +1,13 @@
 //! What the control socket speaks: parameters and replies of each method, as Rust.
 //!
 //! `--json` of agentctl prints these types, so a field renamed here is an interface broken. Times
-//! are milliseconds since the Unix epoch (`*_ms`), sizes bytes.
+//! are milliseconds since the Unix epoch (`*_ms`), sizes bytes. `tests/control.rs` holds every type
+//! against its interface file; words of enums are snake_case, as varlink has no others.
 
 use std::collections::BTreeMap;
 
 use agentd_model::Severity;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// List, get, start, stop, restart, enable, disable, explain.
 pub const AGENTS: &str = "org.agentos.Agents";
@@ -176,7 +177,7 @@ pub struct AgentArg {
 
 /// Answer to a request. The third possibility is the error `Conflict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Disposition {
     /// Taken; a change follows.
     Accepted,
@@ -313,7 +314,7 @@ pub struct FindingQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// Resolved ones too (the last 1000).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub all: bool,
 }
 
@@ -386,7 +387,7 @@ pub struct MetricPoint {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadArg {
     /// Only say what would change.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     pub dry_run: bool,
 }
 
@@ -452,4 +453,9 @@ pub struct Problem {
 pub struct ErrorDetail {
     /// What went wrong, for a person, causes included.
     pub message: String,
+}
+
+/// An optional field of a varlink message may be absent or null; both mean the same.
+fn null_is_absent<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
