@@ -1,1 +1,9 @@
-//! agent-network.
+//! The network agent.
+#![forbid(unsafe_code)]
+
+use agentd_kit::Agent;
+
+/// The agent with its checks.
+pub fn agent() -> Agent {
+    Agent::new("network", env!("CARGO_PKG_VERSION"))
+}

@@ -1,1 +1,9 @@
-//! agent-security.
+//! The security agent.
+#![forbid(unsafe_code)]
+
+use agentd_kit::Agent;
+
+/// The agent with its checks.
+pub fn agent() -> Agent {
+    Agent::new("security", env!("CARGO_PKG_VERSION"))
+}

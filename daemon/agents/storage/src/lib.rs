@@ -1,1 +1,9 @@
-//! agent-storage.
+//! The storage agent.
+#![forbid(unsafe_code)]
+
+use agentd_kit::Agent;
+
+/// The agent with its checks.
+pub fn agent() -> Agent {
+    Agent::new("storage", env!("CARGO_PKG_VERSION"))
+}
