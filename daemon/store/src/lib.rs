@@ -1,1 +1,18 @@
-//! agentd-store.
+//! The store: the only place with SQL.
+//!
+//! Two SQLite files in one directory: `agentd.db` holds what must survive a power cut (events,
+//! findings, what the operator enabled), `metrics.db` the readings, of which the last seconds may be
+//! lost. One [`Store`] writes, from one thread; any number of [`Reader`]s read on connections of their
+//! own. Every verb is one transaction: it happens whole or not at all.
+#![forbid(unsafe_code)]
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod error;
+mod reader;
+mod row;
+mod store;
+
+pub use error::{ErrorKind, StoreError};
+pub use reader::Reader;
+pub use row::{EventRow, FindingRow, MetricName, PointRow, SampleRow, Series};
+pub use store::{Opened, Pruned, Retention, Store, Write};

@@ -1,0 +1,3 @@
+//! agentd-launch.
+
+fn main() {}
