@@ -7,12 +7,17 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod agent;
 mod finding;
 mod name;
 mod paths;
 mod spec;
 mod time;
 
+pub use agent::{
+    Action, Agent, Cause, Event, Exit, ExitStatus, Phase, Pid, Policy, Starts, WaitReason, WaitWhy,
+    Want, step, stop_order, waits_for,
+};
 pub use finding::{Finding, Severity};
 pub use name::{AgentName, NameError};
 pub use paths::Paths;

@@ -1,6 +1,8 @@
 //! The checked form of an agent's TOML file. Holding an [`AgentSpec`] proves that the rules were
 //! met.
 
+mod units;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::AgentName;
+
+pub(crate) use units::show_duration;
 
 /// One agent: what to run, how to confine it, when to restart it, what to look at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
