@@ -21,5 +21,9 @@ pub use agent::{
 pub use finding::{Finding, Severity};
 pub use name::{AgentName, NameError};
 pub use paths::Paths;
-pub use spec::{AgentSpec, Budget, CellSpec, CheckSpec, Criticality, RestartPolicy, RestartWhen};
+pub use spec::{
+    AgentSpec, AgentdConfig, Budget, CellSpec, Change, CheckSpec, Criticality, Problem,
+    RestartPolicy, RestartWhen, SetProblem, SpecDiff, SpecError, check_set, diff, parse_agentd,
+    parse_spec,
+};
 pub use time::Mono;

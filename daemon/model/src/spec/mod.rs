@@ -1,6 +1,14 @@
 //! The checked form of an agent's TOML file. Holding an [`AgentSpec`] proves that the rules were
 //! met.
 
+mod agentd;
+mod capability;
+mod diff;
+mod parse;
+mod problem;
+mod reader;
+mod rules;
+mod set;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::AgentName;
 
+pub use agentd::{AgentdConfig, parse_agentd};
+pub use diff::{Change, SpecDiff, diff};
+pub use parse::parse_spec;
+pub use problem::{Problem, SpecError};
+pub use set::{SetProblem, check_set};
 pub(crate) use units::show_duration;
 
 /// One agent: what to run, how to confine it, when to restart it, what to look at.
@@ -95,6 +108,22 @@ pub struct RestartPolicy {
     pub stop_grace: Duration,
 }
 
+impl Default for RestartPolicy {
+    /// What holds where the file says nothing.
+    fn default() -> Self {
+        Self {
+            when: RestartWhen::OnFailure,
+            first_delay: Duration::ZERO,
+            max_delay: Duration::from_secs(30),
+            budget: Budget { starts: 5, within: Duration::from_secs(5 * 60) },
+            stable_after: Duration::from_secs(60),
+            ready_within: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(5),
+            stop_grace: Duration::from_secs(5),
+        }
+    }
+}
+
 /// What one agent may do and see. An empty one may do nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CellSpec {
@@ -116,6 +145,11 @@ pub struct CellSpec {
     pub cpu_weight: Option<u32>,
     /// Most open files (`RLIMIT_NOFILE`).
     pub files_max: u32,
+}
+
+impl CellSpec {
+    /// Most open files where the file says nothing.
+    pub const FILES_MAX: u32 = 1024;
 }
 
 /// Settings of one check. `None` is the agent's own default for that check.
