@@ -1,10 +1,15 @@
 //! agentd's side of a start: one plain spawn of the launcher.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use crate::{Plan, Started};
+use agentd_model::AgentName;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::{Plan, handover};
 
 /// The agent's ends of its channel. Close agentd's copies after [`launch`].
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +32,12 @@ pub struct Output {
 /// A launcher that is applying its plan, soon the agent itself: same pid, same pidfd.
 #[derive(Debug)]
 pub struct Launched {
-    /// Its pid. Wait for it with `waitid(P_PIDFD)`: reaping is the caller's.
+    /// Its pid. Reaping it (`waitid(P_PIDFD)`) is the caller's.
     pub pid: i32,
     /// Readable once the process has ended.
     pub pidfd: OwnedFd,
-    /// Readable once the plan was applied or has failed; then call [`read_status`]. Non-blocking.
+    /// Readable once the plan was applied or has failed; then call [`handover::read_status`]. A
+    /// socket, blocking as such; `read_status` does not block.
     pub status: OwnedFd,
 }
 
@@ -39,10 +45,10 @@ pub struct Launched {
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// The plan or the descriptors could not be handed over.
-    #[error("cannot hand the plan of {agent} to the launcher")]
+    #[error("cannot hand the plan of {agent} to its launcher")]
     HandOver {
         /// Whose.
-        agent: agentd_model::AgentName,
+        agent: AgentName,
         /// Why.
         source: io::Error,
     },
@@ -64,19 +70,55 @@ pub enum LaunchError {
     },
 }
 
-/// Starts `program` (agentd-launch) on `plan`. The control group in the plan must exist
-/// ([`crate::cgroup::Leaf::create`]). Does not wait for the agent. With `channel`, the plan must be
-/// of a spec that speaks it (`kit`).
+/// Starts `program` (agentd-launch) on `plan` and returns at once; see [`handover`] for how it
+/// learns of it. The control group of the plan must exist ([`crate::cgroup::Leaf::create`]), and
+/// `channel` must be given exactly if [`Plan::wants_channel`]. Nobody else in this process may reap
+/// children it does not know (`waitpid(-1)`) or ignore SIGCHLD: the pid must stay this child's until
+/// the pidfd is open.
 pub fn launch(
-    _program: &Path,
-    _plan: &Plan,
-    _output: Output,
-    _channel: Option<Channel<'_>>,
+    program: &Path,
+    plan: &Plan,
+    output: Output,
+    channel: Option<Channel<'_>>,
 ) -> Result<Launched, LaunchError> {
-    todo!()
+    let (status, launcher) = hand_over(plan, channel)
+        .map_err(|source| LaunchError::HandOver { agent: plan.agent.clone(), source })?;
+    let mut child = command(program)
+        .arg(plan.agent.as_str())
+        .env_clear()
+        .current_dir("/")
+        .stdin(launcher)
+        .stdout(output.stdout)
+        .stderr(output.stderr)
+        .spawn()
+        .map_err(|source| LaunchError::Spawn { program: program.to_owned(), source })?;
+    match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let pid = Pid::from_child(&child).as_raw_pid();
+            Ok(Launched { pid, pidfd, status })
+        }
+        Err(error) => {
+            let pid = Pid::from_child(&child).as_raw_pid();
+            // A child that nobody could watch must not live. It is ours, so both calls only fail
+            // if it has ended already.
+            child.kill().and_then(|()| child.wait()).ok();
+            Err(LaunchError::PidFd { pid, source: error.into() })
+        }
+    }
 }
 
-/// What became of a launch. `WouldBlock` if nothing is known yet.
-pub fn read_status(_status: impl AsFd) -> io::Result<Started> {
-    todo!()
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where agentd starts a program: the launcher, with an empty environment"
+)]
+fn command(program: &Path) -> Command {
+    Command::new(program)
+}
+
+/// agentd's end of the pair, and the launcher's with the plan already in it.
+fn hand_over(plan: &Plan, channel: Option<Channel<'_>>) -> io::Result<(OwnedFd, Stdio)> {
+    let kind = SocketType::SEQPACKET;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    handover::send_plan(&ours, plan, channel.map(|c| [c.to_agentd, c.to_agent]))?;
+    Ok((ours, theirs.into()))
 }

@@ -4,7 +4,6 @@
 //! printable. `agentd-launch`, the program of this crate, applies a plan op by op and decides
 //! nothing. [`launch`] is agentd's side of that; [`cgroup`] writes the control groups that agents
 //! live in. When an agent is started and what follows from its end is the supervisor's business.
-#![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod cgroup;
 mod facts;
@@ -13,9 +12,10 @@ mod launch;
 mod op;
 mod plan;
 pub mod sys;
+mod view;
 
-pub use facts::{CgroupBase, FactsError, HostFacts, Ids, PathKind};
-pub use handover::{LaunchFailure, Started};
-pub use launch::{Channel, LaunchError, Launched, Output, launch, read_status};
+pub use facts::{CgroupBase, FactsError, HostFacts, Ids};
+pub use handover::{LaunchFailure, Started, read_status};
+pub use launch::{Channel, LaunchError, Launched, Output, launch};
 pub use op::{BindFlags, Op};
 pub use plan::{CgroupPlan, Mode, Plan, PlanError, Setting, plan};
