@@ -175,3 +175,6 @@ pub enum Action {
     /// Forget the timer.
     CancelTimer,
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,8 @@ fn start(agent: Agent) -> Agent {
         Phase::Idle { .. } | Phase::Backoff { .. } | Phase::Failed { .. } => fresh(),
         // Stopped before the pid was known, and wanted after all: that process will do.
         Phase::Spawning { since, again, .. } if agent.want == Want::Down => {
-            (Phase::Spawning { failures: 0, since, again }, Starts::first(since))
+            let starts = if again { Starts::default() } else { Starts::first(since) };
+            (Phase::Spawning { failures: 0, since, again }, starts)
         }
         Phase::Stopping { pid, since, cause, killed, again: false, .. } => (
             Phase::Stopping { pid, since, cause, killed, again: true, failures: 0 },
@@ -96,7 +97,7 @@ fn restart(agent: Agent, now: Mono) -> Turn {
         }
         // The process on its way may have been made from a spec that is not in force any more.
         Phase::Spawning { since, .. } => {
-            ((Phase::Spawning { failures: 0, since, again: true }, vec![]), Starts::first(since))
+            ((Phase::Spawning { failures: 0, since, again: true }, vec![]), Starts::default())
         }
         Phase::Starting { pid, .. } | Phase::Running { pid, .. } => {
             (terminate(pid, Cause::Restart, 0, now), Starts::default())
@@ -329,13 +330,14 @@ struct End {
 /// Where an agent goes whose process is gone.
 fn ended(want: Want, starts: Starts, end: End, policy: &Policy, now: Mono) -> Agent {
     let End { exit, pid, failures, again } = end;
-    let (phase, starts) = match want {
-        Want::Down => (Phase::Idle { last: Some(exit) }, starts),
-        Want::Up if again => fresh(),
-        Want::Up if !is_restarted(&exit, policy.restart.when) => {
-            (Phase::Idle { last: Some(exit) }, starts)
+    let phase = match want {
+        Want::Down => Phase::Idle { last: Some(exit) },
+        // The request that asked for it has opened a new account.
+        Want::Up if again => Phase::Waiting { failures: 0 },
+        Want::Up if is_restarted(&exit, policy.restart.when) => {
+            next_start(exit, pid, failures, &starts, policy, now)
         }
-        Want::Up => (next_start(exit, pid, failures, &starts, policy, now), starts),
+        Want::Up => Phase::Idle { last: Some(exit) },
     };
     Agent { want, phase, starts }
 }
