@@ -175,3 +175,6 @@ pub struct CheckSpec {
     /// What is known and fine: listeners, setuid files, ... in the check's own words.
     pub allow: Option<Vec<String>>,
 }
+
+#[cfg(test)]
+mod tests;

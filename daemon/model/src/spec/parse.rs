@@ -41,8 +41,8 @@ pub fn parse_spec(file: &str, text: &str) -> Result<AgentSpec, SpecError> {
         let name = agent.require(reader, "name", rules::agent_name);
         let summary = agent.read(reader, "summary", rules::summary);
         let exec = exec(reader, &mut agent);
-        let after = agent.set(reader, "after", rules::agent_name).unwrap_or_default();
-        let needs = agent.set(reader, "needs", rules::agent_name).unwrap_or_default();
+        let after = agent.set(reader, "after", rules::agent_name);
+        let needs = agent.set(reader, "needs", rules::agent_name);
         let criticality = agent.read(reader, "criticality", rules::criticality);
         let kit = agent.read(reader, "kit", rules::boolean);
         let enabled = agent.read(reader, "enabled", rules::boolean);
@@ -134,18 +134,18 @@ fn cell_spec<'t>(
         }
         user
     });
-    let read = table.set(reader, "read", rules::path).unwrap_or_default();
-    let write = table.set(reader, "write", rules::path_below_root).unwrap_or_default();
-    for both in read.intersection(&write) {
+    let read = table.places(reader, "read", rules::path);
+    let write = table.set(reader, "write", rules::path_below_root);
+    for (both, at) in read.iter().filter(|(path, _)| write.contains(*path)) {
         let path = table.path_of("read");
         let both = both.display();
-        reader.report(table.at(), format!("{path}: {both} stands in write too, which includes it"));
+        reader.report(*at, format!("{path}: {both} stands in write too, which includes it"));
     }
     let cell = CellSpec {
         user,
-        groups: table.set(reader, "groups", rules::group).unwrap_or_default(),
-        capabilities: table.set(reader, "capabilities", rules::capability_name).unwrap_or_default(),
-        read,
+        groups: table.set(reader, "groups", rules::group),
+        capabilities: table.set(reader, "capabilities", rules::capability_name),
+        read: read.into_keys().collect(),
         write,
         memory_max: value(table.read(reader, "memory_max", rules::size(SMALLEST_MEMORY))),
         tasks_max: value(table.read(reader, "tasks_max", rules::number(1..=MOST_TASKS))),

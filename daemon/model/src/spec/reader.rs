@@ -5,6 +5,7 @@
 //! must be is a rule of `rules`: a function from the value to a result whose error is the text of
 //! what is allowed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_spanned::Spanned;
@@ -191,22 +192,33 @@ impl<'r, 't> Table<'r, 't> {
         Some(At { at: entry.span().start, value })
     }
 
-    /// As [`Table::list`], without order; an element that stands there twice is reported.
+    /// As [`Table::list`], without order, empty if it is absent; an element that stands there
+    /// twice is reported.
     pub(super) fn set<T: Ord>(
         &mut self,
         reader: &mut Reader<'t>,
         key: &'static str,
         rule: impl Fn(&DeValue<'t>) -> Result<T, Allowed>,
-    ) -> Option<std::collections::BTreeSet<T>> {
-        let path = self.path_of(key);
-        let list = self.list(reader, key, |_, value| rule(value))?.value;
-        let mut set = std::collections::BTreeSet::new();
-        for (i, element) in list.into_iter().enumerate() {
-            if !set.insert(element.value) {
+    ) -> BTreeSet<T> {
+        self.places(reader, key, rule).into_keys().collect()
+    }
+
+    /// As [`Table::set`], with the place of each element.
+    pub(super) fn places<T: Ord>(
+        &mut self,
+        reader: &mut Reader<'t>,
+        key: &'static str,
+        rule: impl Fn(&DeValue<'t>) -> Result<T, Allowed>,
+    ) -> BTreeMap<T, usize> {
+        let mut places = BTreeMap::new();
+        let list = self.list(reader, key, |_, value| rule(value));
+        for (i, element) in list.into_iter().flat_map(|list| list.value).enumerate() {
+            if places.insert(element.value, element.at).is_some() {
+                let path = self.path_of(key);
                 reader.report(element.at, format!("{path}[{i}]: stands there twice"));
             }
         }
-        Some(set)
+        places
     }
 
     /// The table `key`; an empty one if it is absent.
