@@ -5,15 +5,21 @@
 //! say where the process is. So a request may come at any moment and is never lost.
 //!
 //! ```text
-//!            Start             Cleared             Spawned              Ready
-//!   Idle ------------> Waiting --------> Spawning ---------> Starting --------> Running
-//!    ^                    ^ ^                |                   |                 |
-//!    |  Exited, wanted    | | Timer          | SpawnFailed       | too late        | Stop, hang,
-//!    |  down              | |                v                   v                 v misbehaved
-//!    +---------------- Stopping          Backoff <--- (Exited) --------------- Stopping
-//!                                            |
-//!                                            +--- over budget ---> Failed
+//!          Start           Cleared             Spawned              Ready
+//!   Idle --------> Waiting --------> Spawning --------> Starting --------> Running
+//!    ^              ^   ^               |                  | |               | |
+//!    | wanted       |   | Timer         | failed           | | ends     ends | |
+//!    | down         |   |               v                  | |               | |
+//!    |        asked |   +----------- Backoff <-------------|-+---------------+ |
+//!    |        again |                 |   ^                |                   |
+//!    |              |     over budget |   | was at fault   | too late, Stop    | hang, Stop,
+//!    |              |                 v   |                v                   v misbehaved
+//!    |              |              Failed |             Stopping <-------------+
+//!    +--------------+---------------------+--- Exited -----+
 //! ```
+//!
+//! Where the delay is zero, as it is after the first failure, `Backoff` is passed over. An agent
+//! whose end its policy does not restart goes to `Idle`.
 //!
 //! What must hold, after every event (`agent::tests` checks each):
 //! - want down: the phase is `Idle`, `Spawning` or `Stopping`;
@@ -113,7 +119,7 @@ impl std::fmt::Display for Pid {
     }
 }
 
-/// What [`step`] needs to know of a spec.
+/// What [`step()`] needs to know of a spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// When it is restarted, and how long things may take. As `parse_spec` gives it: no time in it

@@ -128,7 +128,7 @@ impl Phase {
 
     /// When the timer has to fire in this phase; `None` where time changes nothing.
     ///
-    /// [`super::step`] keeps the timer at this. After a change of policy alone the caller may set
+    /// [`super::step()`] keeps the timer at this. After a change of policy alone the caller may set
     /// it anew from here; if it does not, the old timer fires, and the next is right.
     pub fn deadline(&self, policy: &Policy) -> Option<Mono> {
         let times = &policy.restart;

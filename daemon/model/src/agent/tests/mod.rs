@@ -3,8 +3,9 @@
 
 mod order;
 mod properties;
-mod scenarios;
+mod requests;
 mod table;
+mod troubles;
 
 use std::time::Duration;
 
@@ -158,6 +159,9 @@ impl Sim {
         }
         self.record(&before, &actions);
         self.check(&before);
+        if event == Event::Timer && before.phase.deadline(&self.policy) > Some(self.now) {
+            assert_eq!(before, self.agent, "a timer that fired too early changed something");
+        }
         self
     }
 
