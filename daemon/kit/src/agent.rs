@@ -1,10 +1,18 @@
 //! An agent as a value, and the program that it makes.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::check::Check;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::check::{Check, CheckError};
 use crate::host::Host;
+use crate::inherited::{self, Channel};
+use crate::log::Log;
+use crate::session::{Patience, SessionError, serve};
 
 /// What runs once on a clean end.
 pub(crate) type AtStop = Box<dyn FnOnce(&Host)>;
@@ -59,9 +67,94 @@ impl fmt::Debug for Agent {
     }
 }
 
+/// What a run of an agent came to, as an exit status.
+const STOPPED: u8 = 0;
+const BROKEN: u8 = 1;
+const NOT_STARTED: u8 = 2;
+
+/// Threads for checks that may hang, besides one for each check that blocks.
+const SPARE_THREADS: usize = 2;
+
+/// Stack of such a thread. Checks parse text and walk folders; 2 MiB would only be address space,
+/// but a cell may limit that.
+const THREAD_STACK: usize = 512 * 1024;
+
 /// Runs an agent until it is told to end. The exit status is 0 after SIGTERM, 1 when agentd went
 /// away or broke the protocol, 2 when agentd did not start it at all.
 pub fn run(agent: Agent) -> ExitCode {
-    let _ = agent;
-    ExitCode::from(2)
+    let name = agent.name;
+    let channel = match inherited::channel() {
+        Ok(channel) => channel,
+        Err(err) => {
+            let text = format!(
+                "{name}: this is an agent and is started by agentd ({}); to see it: agentctl show {name}\n",
+                CheckError::from(err)
+            );
+            // If standard error is closed, there is nobody left to tell.
+            std::io::stderr().write_all(text.as_bytes()).ok();
+            return ExitCode::from(NOT_STARTED);
+        }
+    };
+    if tracing::subscriber::set_global_default(Log::new(name)).is_err() {
+        // Only a second `run` in one process comes here; the first one's log serves it.
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "code of the agent panicked");
+    }));
+    match live(agent, channel) {
+        Ok(()) => {
+            tracing::info!("agent was told to end");
+            ExitCode::from(STOPPED)
+        }
+        Err(err) => {
+            tracing::error!(err = %CheckError::from(err), "agent ended");
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+/// Why an agent ended other than by SIGTERM.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("cannot take over the channel")]
+    Channel(#[source] io::Error),
+    #[error("cannot catch SIGTERM")]
+    Signal(#[source] io::Error),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+fn live(mut agent: Agent, channel: Channel) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(agent.checks.len() + SPARE_THREADS)
+        .thread_stack_size(THREAD_STACK)
+        .build()
+        .map_err(RunError::Runtime)?;
+    let host = Host::system();
+    let at_stop = agent.at_stop.take();
+    let end = LocalSet::new().block_on(&runtime, async {
+        let socket = |socket: std::os::unix::net::UnixStream| {
+            socket.set_nonblocking(true)?;
+            UnixStream::from_std(socket)
+        };
+        let to_agentd = socket(channel.to_agentd).map_err(RunError::Channel)?;
+        let from_agentd = socket(channel.from_agentd).map_err(RunError::Channel)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signal)?;
+        let stop = async {
+            terminate.recv().await;
+        };
+        let patience = Patience::USUAL;
+        serve(agent, host.clone(), to_agentd, from_agentd, patience, stop).await?;
+        Ok(())
+    });
+    // A thread that hangs in the kernel must not hold up the end.
+    runtime.shutdown_background();
+    if let (Ok(()), Some(last)) = (&end, at_stop) {
+        last(&host);
+    }
+    end
 }

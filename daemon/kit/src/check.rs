@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentd_model::Mono;
 
@@ -141,6 +142,10 @@ pub(crate) enum Failure {
     Check(CheckError),
     #[error("panicked: {message}")]
     Panicked { message: String },
+    #[error("took longer than {limit:?} and was given up")]
+    TimedOut { limit: Duration },
+    #[error("measured something that is not a number for {key}")]
+    NotANumber { key: String },
     #[error("an earlier run has been going on for {seconds} s and cannot be ended")]
     StillRunning { seconds: u64 },
 }

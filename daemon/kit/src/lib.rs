@@ -32,10 +32,17 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod channel;
 mod check;
 pub mod clock;
 mod host;
+mod hysteresis;
+mod inherited;
+mod limits;
+mod log;
 mod reading;
+mod runner;
+mod session;
 mod settings;
 pub mod tool;
 
