@@ -1,9 +1,11 @@
 //! An agent as a value, and the program that it makes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use agentd_model::AgentName;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
@@ -19,7 +21,7 @@ pub(crate) type AtStop = Box<dyn FnOnce(&Host)>;
 
 /// An agent: a name, a version and its checks.
 pub struct Agent {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) version: &'static str,
     pub(crate) checks: Vec<Check>,
     pub(crate) at_stop: Option<AtStop>,
@@ -28,7 +30,7 @@ pub struct Agent {
 impl Agent {
     /// An agent without checks. `name` is that of its file, its journal identifier and its user.
     pub fn new(name: &'static str, version: &'static str) -> Self {
-        Self { name, version, checks: Vec::new(), at_stop: None }
+        Self { name: name.into(), version, checks: Vec::new(), at_stop: None }
     }
 
     /// Adds a check.
@@ -47,8 +49,8 @@ impl Agent {
     }
 
     /// Its name.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its checks.
@@ -72,6 +74,9 @@ const STOPPED: u8 = 0;
 const BROKEN: u8 = 1;
 const NOT_STARTED: u8 = 2;
 
+/// Where the launcher says which agent this is.
+const NAME_VARIABLE: &str = "AGENTOS_AGENT";
+
 /// Threads for checks that may hang, besides one for each check that blocks.
 const SPARE_THREADS: usize = 2;
 
@@ -81,8 +86,11 @@ const THREAD_STACK: usize = 512 * 1024;
 
 /// Runs an agent until it is told to end. The exit status is 0 after SIGTERM, 1 when agentd went
 /// away or broke the protocol, 2 when agentd did not start it at all.
-pub fn run(agent: Agent) -> ExitCode {
-    let name = agent.name;
+pub fn run(mut agent: Agent) -> ExitCode {
+    if let Some(name) = name_in_its_file() {
+        agent.name = name.into();
+    }
+    let name = agent.name.clone();
     let channel = match inherited::channel() {
         Ok(channel) => channel,
         Err(err) => {
@@ -95,7 +103,7 @@ pub fn run(agent: Agent) -> ExitCode {
             return ExitCode::from(NOT_STARTED);
         }
     };
-    if tracing::subscriber::set_global_default(Log::new(name)).is_err() {
+    if tracing::subscriber::set_global_default(Log::new(name.into_owned())).is_err() {
         // Only a second `run` in one process comes here; the first one's log serves it.
     }
     std::panic::set_hook(Box::new(|panic| {
@@ -112,6 +120,12 @@ pub fn run(agent: Agent) -> ExitCode {
             ExitCode::from(BROKEN)
         }
     }
+}
+
+/// The name that agentd knows this process by. One program can serve two agents.
+fn name_in_its_file() -> Option<String> {
+    let name: AgentName = std::env::var(NAME_VARIABLE).ok()?.parse().ok()?;
+    Some(name.into())
 }
 
 /// Why an agent ended other than by SIGTERM.

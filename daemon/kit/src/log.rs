@@ -23,7 +23,7 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// The subscriber.
 #[derive(Debug)]
 pub(crate) struct Log {
-    agent: &'static str,
+    agent: String,
     sink: Sink,
     dropped: AtomicU64,
 }
@@ -36,11 +36,11 @@ enum Sink {
 
 impl Log {
     /// A log for `agent`: the journal, if there is one.
-    pub(crate) fn new(agent: &'static str) -> Self {
+    pub(crate) fn new(agent: String) -> Self {
         Self::at(agent, JOURNAL.into())
     }
 
-    fn at(agent: &'static str, path: PathBuf) -> Self {
+    fn at(agent: String, path: PathBuf) -> Self {
         let open = || {
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
@@ -57,7 +57,7 @@ impl Log {
     fn write(&self, line: &Line) {
         match &self.sink {
             Sink::Journal { socket, path } => {
-                if socket.send_to(&line.journal(self.agent), path).is_err() {
+                if socket.send_to(&line.journal(&self.agent), path).is_err() {
                     self.dropped.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
@@ -221,7 +221,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let journald = UnixDatagram::bind(&path).unwrap();
-        let log = Log::at("network", path);
+        let log = Log::at("network".to_owned(), path);
         tracing::subscriber::with_default(log, || {
             tracing::warn!(check = "links", took_ms = 3_u64, "check is unknown");
             tracing::info!(reason = "two\nlines", "check is unknown");
@@ -256,7 +256,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let journald = UnixDatagram::bind(&path).unwrap();
-        let log = Log::at("network", path);
+        let log = Log::at("network".to_owned(), path);
         let mut sent = 0_u64;
         while log.dropped.load(Ordering::Relaxed) < 3 {
             log.write(&line());
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn without_a_journal_lines_go_to_standard_error() {
-        let log = Log::at("network", "/nonexistent/socket".into());
+        let log = Log::at("network".to_owned(), "/nonexistent/socket".into());
         assert!(matches!(log.sink, Sink::Stderr));
     }
 

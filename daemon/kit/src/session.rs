@@ -10,6 +10,7 @@
 //! the thread stops the heartbeat, and agentd sees it. Every byte from agentd is checked; what makes
 //! no sense ends the session, as an agent that misunderstands its supervisor is better started anew.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ struct Entry {
 
 struct Session {
     version: &'static str,
-    agent: &'static str,
+    agent: Cow<'static, str>,
     entries: Vec<Entry>,
     /// Made ready with the session, started with the first `Ready`.
     runners: Vec<Runner>,

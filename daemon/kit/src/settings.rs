@@ -124,12 +124,13 @@ impl From<&Defaults> for InForce {
     }
 }
 
-/// Shortest and longest time between two runs.
-const EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(7 * 86_400));
+const DAY: Duration = Duration::from_secs(86_400);
+/// Shortest and longest time between two runs, as an agent's file has it.
+const EVERY: (Duration, Duration) = (Duration::from_millis(10), DAY);
 /// Shortest and longest time a run may be given.
-const TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
+const TIMEOUT: (Duration, Duration) = (Duration::from_millis(1), DAY);
 /// Shortest and longest time between two heartbeats.
-const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3600));
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(10), DAY);
 /// The heartbeat when what was asked for cannot be used.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 /// A name is near another when it is at least this similar; "dsik" and "disk" are.
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "check \"space\": every of 0ns is not between 100ms and 604800s; 60s stays in force",
+                "check \"space\": every of 0ns is not between 10ms and 86400s; 60s stays in force",
                 "check \"space\": raise_after must be at least 1; 1 stays in force",
                 "check \"space\": warning 96 is above critical 95; its own thresholds stay in force",
             ]

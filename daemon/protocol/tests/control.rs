@@ -12,41 +12,17 @@
 mod idl;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 
 use agentd_model::Severity;
 use agentd_protocol::control::*;
 use agentd_protocol::{Code, idl as files};
-use idl::{Interface, Type, parse};
+use idl::{Interface, Type, holds, parse};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 fn interface(name: &str) -> Interface {
     let (_, text) = files::CONTROL.into_iter().find(|(known, _)| *known == name).unwrap();
     parse(text)
-}
-
-/// Holds two samples of a message against its type: one with everything set, one with nothing.
-fn holds<T>(of: (&Interface, &Type), full: &T, bare: &T)
-where
-    T: Serialize + DeserializeOwned + PartialEq + Debug,
-{
-    let (interface, of) = of;
-    let at = std::any::type_name::<T>();
-    let full_json = serde_json::to_value(full).unwrap();
-    interface.check(at, &full_json, of);
-    if let (Type::Struct(fields), Value::Object(values)) = (interface.resolve(of), &full_json) {
-        let [declared, sent] = [fields.keys().collect::<Vec<_>>(), values.keys().collect()];
-        assert_eq!(declared, sent, "{at}");
-    }
-    interface.check(at, &serde_json::to_value(bare).unwrap(), of);
-    for emptied in interface.emptied(&full_json, of) {
-        let read: T = serde_json::from_value(emptied.clone())
-            .unwrap_or_else(|err| panic!("{at} does not take {emptied}: {err}"));
-        interface.check(at, &serde_json::to_value(&read).unwrap(), of);
-    }
-    assert_eq!(&serde_json::from_value::<T>(full_json).unwrap(), full);
 }
 
 fn a_check(is_full: bool) -> CheckView {

@@ -3,7 +3,10 @@
 //! text that follows.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A type of the interface language.
@@ -239,4 +242,26 @@ impl Interface {
             (_, other) => [other.clone(), other.clone()],
         }
     }
+}
+
+/// Holds two samples of a message against its type: one with everything set, one with nothing.
+pub(crate) fn holds<T>(of: (&Interface, &Type), full: &T, bare: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let (interface, of) = of;
+    let at = std::any::type_name::<T>();
+    let full_json = serde_json::to_value(full).unwrap();
+    interface.check(at, &full_json, of);
+    if let (Type::Struct(fields), Value::Object(values)) = (interface.resolve(of), &full_json) {
+        let [declared, sent] = [fields.keys().collect::<Vec<_>>(), values.keys().collect()];
+        assert_eq!(declared, sent, "{at}");
+    }
+    interface.check(at, &serde_json::to_value(bare).unwrap(), of);
+    for emptied in interface.emptied(&full_json, of) {
+        let read: T = serde_json::from_value(emptied.clone())
+            .unwrap_or_else(|err| panic!("{at} does not take {emptied}: {err}"));
+        interface.check(at, &serde_json::to_value(&read).unwrap(), of);
+    }
+    assert_eq!(&serde_json::from_value::<T>(full_json).unwrap(), full);
 }
