@@ -173,6 +173,19 @@ impl<S: Read + Write> Runner<S> {
         }
     }
 
+    /// Tells the machine to run a script and does not wait: it may be the machine's last.
+    pub(crate) fn order(&mut self, script: &str, limit: Duration) -> Result<u64, GuestError> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let seconds = limit.as_secs().max(1);
+        let request = format!("run {id} {seconds} {}\n{script}", script.len());
+        self.stream.write_all(request.as_bytes()).map_err(|source| GuestError::Port {
+            doing: format!("ordering {}", shorten(script)),
+            source,
+        })?;
+        Ok(id)
+    }
+
     /// Runs a script in the machine with bash and waits for its end.
     ///
     /// One that is not done after `limit` is ended there, and this fails; the machine then takes
@@ -184,13 +197,7 @@ impl<S: Read + Write> Runner<S> {
         alive: &mut dyn FnMut() -> bool,
     ) -> Result<Output, GuestError> {
         let doing = format!("running {}", shorten(script));
-        let id = self.next_id;
-        self.next_id += 1;
-        let seconds = limit.as_secs().max(1);
-        let request = format!("run {id} {seconds} {}\n{script}", script.len());
-        self.stream
-            .write_all(request.as_bytes())
-            .map_err(|source| GuestError::Port { doing: doing.clone(), source })?;
+        let id = self.order(script, limit)?;
         // The machine's own limit comes first; its answer takes a while under emulation.
         let mut wait = Wait::new(&doing, limit + ANSWER, alive);
         loop {

@@ -188,8 +188,7 @@ impl Vm {
 
     /// Restarts the machine in good order and waits until it takes commands again.
     pub fn reboot(&mut self) -> Result<(), VmError> {
-        // A panic of the boot before must not be taken for one of the next.
-        self.run(guest::REBOOT, Duration::from_secs(60))?;
+        self.order(guest::REBOOT)?;
         let before = self.boot_id.clone();
         self.await_hello()?;
         if self.boot_id == before {
@@ -203,8 +202,14 @@ impl Vm {
 
     /// Powers the machine off in good order and waits for QEMU's end.
     pub fn shutdown(mut self) -> Result<(), VmError> {
-        self.run(guest::POWER_OFF, Duration::from_secs(60))?;
+        self.order(guest::POWER_OFF)?;
         self.await_end()
+    }
+
+    /// Tells it something after which it may not answer any more.
+    fn order(&mut self, script: &str) -> Result<(), VmError> {
+        let ordered = self.runner.order(script, Duration::from_secs(60));
+        ordered.map(drop).map_err(|what| self.explain(what))
     }
 
     fn await_end(&mut self) -> Result<(), VmError> {
