@@ -236,8 +236,7 @@ fn read_file(file: &Path) -> Result<String, CgroupError> {
 
 /// A group that was removed answers ENOENT at its path and ENODEV on a file opened before.
 fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || error.raw_os_error() == Some(nix::libc::ENODEV)
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ENODEV)
 }
 
 /// The number after `key` in a file of `key number` lines.
@@ -269,7 +268,9 @@ mod tests {
 
     #[test]
     fn what_was_not_delegated_is_left_alone() {
-        for own in ["0::/", "0::/user.slice/session-2.scope", "0::/x/supervisor2", "9:memory:/a", ""] {
+        for own in
+            ["0::/", "0::/user.slice/session-2.scope", "0::/x/supervisor2", "9:memory:/a", ""]
+        {
             assert_eq!(base_dir(own, MOUNTS), None, "{own:?}");
         }
         // Mounted elsewhere than where this process is.
@@ -314,7 +315,9 @@ mod tests {
         let events = MemoryEvents { max: 12, oom: 3, oom_kill: 2 };
         assert_eq!(leaf.memory_events().unwrap(), Some(events));
 
-        for (text, populated) in [("populated 0\nfrozen 0\n", false), ("frozen 1\npopulated 1\n", true)] {
+        for (text, populated) in
+            [("populated 0\nfrozen 0\n", false), ("frozen 1\npopulated 1\n", true)]
+        {
             fs::write(dir.path().join("cgroup.events"), text).unwrap();
             assert_eq!(leaf.is_populated().unwrap(), populated);
         }

@@ -86,8 +86,7 @@ impl HostFacts {
 
     /// Looks at the machine, but for what specs name.
     pub fn gather() -> Result<Self, FactsError> {
-        let capabilities =
-            caps::read(None, CapSet::Effective).map_err(FactsError::Capabilities)?;
+        let capabilities = caps::read(None, CapSet::Effective).map_err(FactsError::Capabilities)?;
         let (_, files_hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(FactsError::Limits)?;
         let root_links = Self::ROOT_LINKS
             .iter()

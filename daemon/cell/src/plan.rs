@@ -140,7 +140,9 @@ pub enum PlanError {
         capability: String,
     },
     /// There is no control group to put the agent in.
-    #[error("no delegated cgroup v2 for agent {agent}: agentd.service needs Delegate=yes and DelegateSubgroup=supervisor")]
+    #[error(
+        "no delegated cgroup v2 for agent {agent}: agentd.service needs Delegate=yes and DelegateSubgroup=supervisor"
+    )]
     NoCgroup {
         /// Whose.
         agent: AgentName,
@@ -361,11 +363,10 @@ impl Planner<'_> {
                 Some(ids)
             }
             Mode::Scratch => {
-                self.missing.push(format!("user {} of its own: only on an appliance", cell.user));
-                let groups = cell.groups.iter().map(|name| format!("group {name}"));
-                let names = groups.chain(lacking);
-                let why = "agentd runs without the right to give it";
-                self.missing.extend(names.map(|name| format!("{name}: {why}")));
+                let only = "only on an appliance";
+                self.missing.push(format!("user {} of its own: {only}", cell.user));
+                self.missing.extend(cell.groups.iter().map(|g| format!("group {g}: {only}")));
+                self.missing.extend(lacking.iter().map(|c| format!("{c}: agentd lacks it")));
                 None
             }
         };

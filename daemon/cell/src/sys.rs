@@ -52,7 +52,8 @@ pub fn mount_setattr(mount: impl AsFd, attr: MountAttr) -> io::Result<()> {
 /// those must go too. `false` if the kernel knows none with this number.
 pub fn drop_bounding(capability: u8) -> io::Result<bool> {
     // SAFETY: prctl(2), PR_CAPBSET_DROP, takes a number and no pointer; the unused arguments are 0.
-    let rc = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
+    let rc =
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
     if rc == 0 {
         return Ok(true);
     }
@@ -61,25 +62,42 @@ pub fn drop_bounding(capability: u8) -> io::Result<bool> {
 }
 
 /// Unblocks every signal and puts each at its default. execve(2) resets handlers by itself, but
-/// neither the mask nor an ignored signal, and the Rust runtime ignores SIGPIPE.
+/// neither the mask nor an ignored signal: the Rust runtime ignores SIGPIPE, and whoever started
+/// agentd may have ignored others.
 pub fn reset_signals() -> io::Result<()> {
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
-    for signal in 1..=libc::SIGRTMAX() {
-        let is_fixed = signal == libc::SIGKILL || signal == libc::SIGSTOP;
-        // The C library keeps the first two real-time signals to itself and refuses them (nptl(7)).
-        let is_reserved = (32..libc::SIGRTMIN()).contains(&signal);
-        if !is_fixed && !is_reserved {
+    for signal in 1..=KERNEL_SIGNALS {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
             reset_signal(signal)?;
         }
     }
     Ok(())
 }
 
+/// `_NSIG` of the kernel (signal(7)), and the bytes of a set of that many.
+const KERNEL_SIGNALS: c_int = 64;
+const SIGNAL_SET_BYTES: usize = 8;
+
+/// rt_sigaction(2) itself, because the C library keeps signals 32 and 33 to itself (nptl(7)) and
+/// refuses them; nohup(1) and its like do leave those ignored.
 fn reset_signal(signal: c_int) -> io::Result<()> {
-    // SAFETY: SIG_DFL is no function, so no handler of ours can be entered; the caller names a
-    // signal whose disposition may be changed, and any other number is an error, not a hazard.
-    let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
-    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+    // `struct sigaction` of the kernel: handler, flags, restorer and mask, no longer than this on
+    // any 64-bit machine. All zero is SIG_DFL, no flags, an empty mask.
+    let default = [0_u64; 4];
+    // SAFETY: the kernel reads one `struct sigaction` from `default`, which is as long and aligned
+    // as one and outlives the call; it writes nothing, for the old action's pointer is null. SIG_DFL
+    // is no function, so no handler can be entered, and the C library has no thread whose use of
+    // 32 and 33 could be disturbed: the launcher has one thread, and cancels and syncs none.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            default.as_ptr(),
+            std::ptr::null::<u64>(),
+            SIGNAL_SET_BYTES,
+        )
+    };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// dup2(2) onto a number that execve(2) leaves open. What was open there is closed.

@@ -114,8 +114,8 @@ fn set_ids(uid: Uid, gid: Gid, keep_capabilities: bool) -> io::Result<()> {
 fn set_capabilities(keep: &BTreeSet<String>) -> io::Result<()> {
     let keep = parse(keep)?;
     let failed = |error: caps::errors::CapsError| io::Error::other(error.to_string());
-    // From the largest set to the smallest would leave effective above permitted on the way, which
-    // capset(2) refuses. An ambient capability must be permitted and inheritable.
+    // In this order because no effective capability may be left that is not permitted, and ambient
+    // ones must be permitted and inheritable before (capabilities(7)).
     for set in [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient] {
         caps::set(None, set, &keep).map_err(failed)?;
     }
