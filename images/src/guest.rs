@@ -42,6 +42,8 @@ StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS0
 TTYReset=yes
+# An interactive shell takes no notice of SIGTERM.
+KillSignal=SIGHUP
 Restart=always
 RestartSec=0
 ";
