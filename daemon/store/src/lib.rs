@@ -18,5 +18,5 @@ mod store;
 pub use error::{ErrorKind, StoreError};
 pub use reader::Reader;
 pub use row::{EventRow, FindingRow, MetricName, PointRow, SampleRow, Series};
-pub use state::Write;
+pub use state::{LOST, Write};
 pub use store::{Opened, Pruned, Retention, Store};

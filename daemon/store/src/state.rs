@@ -44,11 +44,22 @@ pub(crate) const STATE: Schema = Schema {
     "],
 };
 
+/// The kind of the event that stands for lost ones.
+pub const LOST: &str = "store.lost";
+
 /// One change of the state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// Records an event.
     Event(EventRow),
+    /// Records that the events up to `last` were lost, in their place: an event of kind
+    /// [`LOST`](crate::LOST) numbered `last`. Refused if one of them is recorded.
+    Lost {
+        /// The number of the last one lost.
+        last: u64,
+        /// When that was noticed.
+        time_ms: i64,
+    },
     /// Records a finding, in place of what was recorded for its agent, key and `opened_ms`.
     Finding(FindingRow),
     /// Records whether an agent is started with agentd.
@@ -63,6 +74,7 @@ pub enum Write {
 pub(crate) fn write(tx: &Transaction<'_>, change: &Write) -> Result<(), Failure> {
     match change {
         Write::Event(event) => write_event(tx, event),
+        Write::Lost { last, time_ms } => write_lost(tx, *last, *time_ms),
         Write::Finding(finding) => write_finding(tx, finding),
         Write::Enabled { agent, enabled } => {
             let sql = "INSERT INTO agent (name, enabled) VALUES (:name, :enabled) \
@@ -79,6 +91,28 @@ fn write_event(tx: &Transaction<'_>, event: &EventRow) -> Result<(), Failure> {
     if found != last + 1 {
         return Err(Failure::Refused(StoreError::OutOfOrder { last, found }));
     }
+    insert_event(tx, event)
+}
+
+fn write_lost(tx: &Transaction<'_>, found: u64, time_ms: i64) -> Result<(), Failure> {
+    let last = last_seq(tx)?;
+    if found <= last {
+        return Err(Failure::Refused(StoreError::OutOfOrder { last, found }));
+    }
+    let first = last + 1;
+    let event = EventRow {
+        seq: found,
+        time_ms,
+        kind: LOST.to_owned(),
+        agent: None,
+        message: format!("events {first} to {found} could not be kept"),
+        fields: [("first".to_owned(), first.to_string()), ("last".to_owned(), found.to_string())]
+            .into(),
+    };
+    insert_event(tx, &event)
+}
+
+fn insert_event(tx: &Transaction<'_>, event: &EventRow) -> Result<(), Failure> {
     let sql = "INSERT INTO event (seq, time_ms, kind, agent, message, fields) \
                VALUES (:seq, :time_ms, :kind, :agent, :message, :fields)";
     tx.prepare_cached(sql)?.execute(named_params! {
