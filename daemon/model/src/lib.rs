@@ -8,6 +8,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod agent;
+mod chain;
 mod finding;
 mod name;
 mod paths;
@@ -18,6 +19,7 @@ pub use agent::{
     Action, Agent, Cause, Event, Exit, ExitStatus, Phase, Pid, Policy, Starts, WaitReason, WaitWhy,
     Want, step, stop_order, waits_for,
 };
+pub use chain::Chain;
 pub use finding::{Finding, Severity};
 pub use name::{AgentName, NameError};
 pub use paths::Paths;

@@ -20,6 +20,11 @@ impl Paths {
         Self { root: root.into() }
     }
 
+    /// The directory that everything lies below.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Whether these are the appliance's own paths.
     pub fn is_system(&self) -> bool {
         self.root == Path::new("/")

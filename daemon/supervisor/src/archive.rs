@@ -1,0 +1,335 @@
+//! The one thread that writes to the store, and the handle everybody else has on it.
+//!
+//! Nothing waits for it. Rows that cannot be written now are kept up to [`PENDING`] and tried
+//! again; beyond that the oldest are lost, counted and told. Rows are written in groups, one
+//! transaction each, so that a burst costs one flush of the disk.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
+
+use agentd_model::{AgentdConfig, Chain};
+use agentd_store::{ErrorKind, Retention, SampleRow, Store, Write};
+use tokio::sync::watch;
+
+use crate::clock;
+
+/// Most rows that wait for a store that fails.
+const PENDING: usize = 8192;
+/// Most rows in one transaction.
+const GROUP: usize = 512;
+/// Most orders that wait for a writer that hangs in the kernel.
+const QUEUE: usize = 4096;
+/// How long after a failure the store is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// How often old rows are thrown away.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+enum Order {
+    Write(Vec<Write>),
+    Samples { minute_ms: i64, rows: Vec<SampleRow> },
+    Close(Sender<()>),
+}
+
+/// What became of the store.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// It cannot be written; supervision goes on without it.
+    Failed(String),
+    /// It can be written again; so many rows were lost meanwhile.
+    Recovered {
+        /// Rows that were dropped.
+        lost: u64,
+    },
+}
+
+/// A handle on the writer. Orders are taken at once.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    orders: Option<SyncSender<Order>>,
+    refused: Arc<AtomicU64>,
+}
+
+/// What the writer needs to know.
+pub struct Setup {
+    /// The folder of the database files, for opening them again.
+    pub dir: PathBuf,
+    /// How long rows are kept; looked at each time rows are thrown away.
+    pub config: watch::Receiver<AgentdConfig>,
+    /// Where news goes. Called on the writer's thread; must not block.
+    pub tell: Box<dyn Fn(News) + Send>,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl Archive {
+    /// Starts the writer on a store and the number of its last event. Without one it begins by
+    /// trying to open it.
+    pub fn start(store: Option<(Store, u64)>, setup: Setup) -> std::io::Result<Self> {
+        let (orders, inbox) = sync_channel(QUEUE);
+        let refused = Arc::new(AtomicU64::new(0));
+        let writer = Writer::new(store, setup, Arc::clone(&refused));
+        std::thread::Builder::new().name("archive".into()).spawn(move || writer.run(&inbox))?;
+        Ok(Self { orders: Some(orders), refused })
+    }
+
+    /// An archive that keeps nothing.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { orders: None, refused: Arc::default() }
+    }
+
+    /// Takes rows to be written together.
+    pub fn write(&self, rows: Vec<Write>) {
+        self.send(Order::Write(rows));
+    }
+
+    /// Takes readings of the minute that began at `minute_ms`.
+    pub fn samples(&self, minute_ms: i64, rows: Vec<SampleRow>) {
+        self.send(Order::Samples { minute_ms, rows });
+    }
+
+    /// Writes what is left and closes the files; gives up after `limit`.
+    pub fn close(&self, limit: Duration) {
+        let (done, wait) = channel();
+        if let Some(orders) = &self.orders {
+            // A writer that hangs takes nothing more; then there is nothing to wait for.
+            drop(orders.try_send(Order::Close(done)));
+        }
+        if wait.recv_timeout(limit).is_err() {
+            tracing::warn!("store was not closed in time");
+        }
+    }
+
+    fn send(&self, order: Order) {
+        if let Some(orders) = &self.orders
+            && orders.try_send(order).is_err()
+        {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct Writer {
+    store: Option<Store>,
+    setup: Setup,
+    pending: VecDeque<Write>,
+    lost: u64,
+    refused: Arc<AtomicU64>,
+    /// Number of the last event that the store has.
+    written: u64,
+    is_failed: bool,
+    samples_failed: bool,
+}
+
+impl Writer {
+    fn new(store: Option<(Store, u64)>, setup: Setup, refused: Arc<AtomicU64>) -> Self {
+        let is_failed = store.is_none();
+        let (store, written) = store.map_or((None, 0), |(store, last)| (Some(store), last));
+        Self {
+            store,
+            setup,
+            pending: VecDeque::new(),
+            lost: 0,
+            refused,
+            written,
+            is_failed,
+            samples_failed: false,
+        }
+    }
+
+    fn run(mut self, inbox: &Receiver<Order>) {
+        let mut pruned = clock::mono();
+        loop {
+            let wait = if self.is_failed { RETRY } else { PRUNE_EVERY };
+            match inbox.recv_timeout(wait) {
+                Ok(order) => {
+                    if let Some(done) = self.take(order, inbox) {
+                        self.flush();
+                        if let Some(store) = self.store.take()
+                            && let Err(err) = store.close()
+                        {
+                            tracing::warn!(err = %Chain(&err), "store did not close cleanly");
+                        }
+                        if done.send(()).is_err() {
+                            tracing::warn!("store closed after its time");
+                        }
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.reopen(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.flush();
+            if clock::mono().since(pruned) >= PRUNE_EVERY {
+                pruned = clock::mono();
+                self.prune();
+            }
+        }
+    }
+
+    /// Takes this order and those already waiting behind it, up to a group's worth.
+    fn take(&mut self, first: Order, inbox: &Receiver<Order>) -> Option<Sender<()>> {
+        let mut next = Some(first);
+        while let Some(order) = next {
+            match order {
+                Order::Write(rows) => self.keep(rows),
+                Order::Samples { minute_ms, rows } => self.sample(minute_ms, &rows),
+                Order::Close(done) => return Some(done),
+            }
+            next = if self.pending.len() < GROUP { inbox.try_recv().ok() } else { None };
+        }
+        None
+    }
+
+    fn keep(&mut self, rows: Vec<Write>) {
+        self.pending.extend(rows);
+        while self.pending.len() > PENDING {
+            self.pending.pop_front();
+            self.lost += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        while !self.pending.is_empty() {
+            let Some(store) = &mut self.store else { return };
+            let count = self.pending.len().min(GROUP);
+            let (group, written) = numbered(self.pending.iter().take(count), self.written);
+            match store.write(&group) {
+                Ok(()) => {
+                    self.pending.drain(..count);
+                    self.written = written;
+                    if std::mem::take(&mut self.is_failed) {
+                        let refused = self.refused.swap(0, Ordering::Relaxed);
+                        let lost = std::mem::take(&mut self.lost) + refused;
+                        (self.setup.tell)(News::Recovered { lost });
+                    }
+                }
+                Err(err) => {
+                    if !std::mem::replace(&mut self.is_failed, true) {
+                        (self.setup.tell)(News::Failed(Chain(&err).to_string()));
+                    }
+                    if err.kind() == ErrorKind::Corrupt {
+                        // Opening it again sets it aside.
+                        self.store = None;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sample(&mut self, minute_ms: i64, rows: &[SampleRow]) {
+        let Some(store) = &mut self.store else { return };
+        match store.samples(minute_ms, rows) {
+            Ok(()) => self.samples_failed = false,
+            Err(err) => {
+                if !std::mem::replace(&mut self.samples_failed, true) {
+                    tracing::warn!(err = %Chain(&err), "readings are not kept");
+                }
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        if self.store.is_none()
+            && let Ok((store, opened)) = Store::open(&self.setup.dir)
+        {
+            self.store = Some(store);
+            self.written = opened.last_seq;
+        }
+    }
+
+    fn prune(&mut self) {
+        let retention = retention(&self.setup.config.borrow());
+        if let Some(store) = &mut self.store
+            && let Err(err) = store.prune(clock::wall_ms(), &retention)
+        {
+            tracing::warn!(err = %Chain(&err), "old rows were not thrown away");
+        }
+    }
+}
+
+/// Rows as the store takes them: where numbers are missing, a row that says so. Answers the number
+/// of the last event, too.
+fn numbered<'a>(rows: impl Iterator<Item = &'a Write>, mut last: u64) -> (Vec<Write>, u64) {
+    let mut numbered = Vec::new();
+    for row in rows {
+        if let Write::Event(event) = row {
+            if event.seq > last + 1 {
+                numbered.push(Write::Lost { last: event.seq - 1, time_ms: clock::wall_ms() });
+            }
+            last = event.seq;
+        }
+        numbered.push(row.clone());
+    }
+    (numbered, last)
+}
+
+/// By age as configured; by number so that a burst cannot fill the disk: at some 300 bytes a row
+/// all of it stays below 300 MB.
+fn retention(config: &AgentdConfig) -> Retention {
+    Retention {
+        events: config.events_keep,
+        events_max: 100_000,
+        findings: config.findings_keep,
+        findings_max: 10_000,
+        metrics: config.metrics_keep,
+        // 80 series a minute for seven days.
+        metrics_max: 800_000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentd_store::EventRow;
+
+    use super::*;
+
+    fn event(seq: u64) -> Write {
+        Write::Event(EventRow {
+            seq,
+            time_ms: 0,
+            kind: "k".into(),
+            agent: None,
+            message: String::new(),
+            fields: std::collections::BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn missing_numbers_are_told_in_their_place() {
+        let rows = [event(3), event(4), event(9)];
+        let (numbered, last) = numbered(rows.iter(), 2);
+        assert_eq!(last, 9);
+        assert_eq!(numbered.len(), 4);
+        assert!(matches!(numbered[2], Write::Lost { last: 8, .. }));
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_opened_is_tried_again_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("state");
+        let (told, news) = channel();
+        let (_keep, config) = watch::channel(AgentdConfig::default());
+        let tell = Box::new(move |what| told.send(what).unwrap());
+        let setup = Setup { dir: home.clone(), config, tell };
+        let archive = Archive::start(None, setup).unwrap();
+        archive.write(vec![event(100)]);
+        // What was in the way is gone.
+        std::fs::create_dir(&home).unwrap();
+        let told = news.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(told, News::Recovered { lost: 0 });
+        archive.close(Duration::from_secs(5));
+        let (store, opened) = Store::open(&home).unwrap();
+        assert_eq!(opened.last_seq, 100);
+        drop(store);
+    }
+}
