@@ -53,7 +53,7 @@ pub enum Write {
     /// Records an event.
     Event(EventRow),
     /// Records that the events up to `last` were lost, in their place: an event of kind
-    /// [`LOST`](crate::LOST) numbered `last`. Refused if one of them is recorded.
+    /// [`LOST`] numbered `last`. Refused if one of them is recorded.
     Lost {
         /// The number of the last one lost.
         last: u64,

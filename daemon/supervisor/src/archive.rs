@@ -1,6 +1,6 @@
 //! The one thread that writes to the store, and the handle everybody else has on it.
 //!
-//! Nothing waits for it. Rows that cannot be written now are kept up to [`PENDING`] and tried
+//! Nothing waits for it. Rows that cannot be written now are kept up to `PENDING` and tried
 //! again; beyond that the oldest are lost, counted and told. Rows are written in groups, one
 //! transaction each, so that a burst costs one flush of the disk.
 

@@ -184,8 +184,9 @@ pub fn view(row: EventRow) -> EventView {
 }
 
 fn log(event: &EventView) {
-    let agent = event.agent.as_deref().unwrap_or("");
-    let field = |name: &str| event.fields.get(name).map_or("", String::as_str);
+    let agent = event.agent.as_deref();
+    // What is not there is not logged: an empty field would read as a value.
+    let field = |name: &str| event.fields.get(name).map(String::as_str);
     let EventView { seq, kind: what, message, .. } = event;
     match what.as_str() {
         kind::PHASE => tracing::info!(

@@ -129,7 +129,7 @@ impl Findings {
                 view(row(agent, open, None), is_stale)
             })
             .collect();
-        views.sort_by(|a, b| b.severity.cmp(&a.severity));
+        views.sort_by_key(|view| std::cmp::Reverse(view.severity));
         Arc::new(views)
     }
 
