@@ -1,1 +1,1 @@
-//! vm-tests.
+//! Nothing: the tests are in `tests/vm/`.
