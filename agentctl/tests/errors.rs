@@ -209,6 +209,14 @@ fn what_an_agent_says_controls_no_terminal() {
         Fake::answering(|call, wire: &mut Wire| wire.error(call, Code::Internal, samples::HOSTILE));
     let message = fake.run(&["list"]).failure(Code::Internal.exit_status());
     assert!(!message.contains(is_control), "{message:?}");
+    // What cannot be understood is quoted.
+    let fake = Fake::answering(|_, wire: &mut Wire| {
+        let mut agent = serde_json::to_value(samples::network()).unwrap();
+        agent["phase"] = samples::HOSTILE.into();
+        wire.reply(&json!({"seq": 1, "agents": [agent]}))
+    });
+    let message = fake.run(&["list", "--json"]).failure(Code::Internal.exit_status());
+    assert!(message.contains("csi") && !message.contains(is_control), "{message:?}");
 }
 
 #[test]

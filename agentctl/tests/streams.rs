@@ -13,6 +13,7 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use agentd_protocol::Code;
 use agentd_protocol::control::*;
@@ -170,6 +171,12 @@ impl Changing {
         Self { fake, state, followers }
     }
 
+    /// Whoever follows next, to be told of changes.
+    fn follower(&self) -> Sender<u64> {
+        let limit = Duration::from_secs(30);
+        self.followers.recv_timeout(limit).expect("agentctl follows what it waits for")
+    }
+
     fn change(&self, change: impl FnOnce(&mut AgentView)) {
         let mut state = self.state.lock().unwrap();
         state.seq += 1;
@@ -192,7 +199,7 @@ fn list_waits_until_every_enabled_agent_runs_and_is_measured() {
     list.agents.push(disabled);
     let world = Changing::new(list);
     let mut child = spawned(&world.fake, &["list", "--wait", "--json"]);
-    let tell = world.followers.recv().unwrap();
+    let tell = world.follower();
     assert_eq!(follows(&world.fake), [json!({"after_seq": 5})]);
 
     world.change(|agent| *agent = unmeasured);
@@ -257,7 +264,7 @@ fn what_no_waiting_will_mend_is_said_at_once() {
 fn a_restart_is_waited_for_until_another_process_runs() {
     let world = Changing::new(one(samples::agent("network", "x", 7)));
     let mut child = spawned(&world.fake, &["restart", "--wait", "network"]);
-    let tell = world.followers.recv().unwrap();
+    let tell = world.follower();
     assert!(child.try_wait().unwrap().is_none(), "the old process is not the new one");
     world.change(|agent| (agent.pid, agent.started_ms) = (Some(8), Some(samples::NOW)));
     tell.send(6).unwrap();
@@ -268,7 +275,7 @@ fn a_restart_is_waited_for_until_another_process_runs() {
 fn a_stop_is_waited_for_until_there_is_no_process() {
     let world = Changing::new(one(samples::agent("network", "x", 7)));
     let child = spawned(&world.fake, &["stop", "--wait", "network"]);
-    let tell = world.followers.recv().unwrap();
+    let tell = world.follower();
     world.change(|agent| *agent = samples::down(agent.clone(), PhaseName::Idle, None));
     tell.send(6).unwrap();
     assert_eq!(ended(child).result(), "network: stopping\nnetwork: idle\n");
@@ -279,7 +286,7 @@ fn a_start_that_fails_for_good_is_not_waited_for() {
     let starting = samples::down(samples::agent("network", "x", 7), PhaseName::Starting, None);
     let world = Changing::new(one(starting));
     let child = spawned(&world.fake, &["start", "--wait", "network"]);
-    let tell = world.followers.recv().unwrap();
+    let tell = world.follower();
     world.change(|agent| {
         let failed = samples::down(agent.clone(), PhaseName::Failed, Some("no starts are left"));
         *agent = AgentView { last_exit: Some("exit status 1".to_owned()), ..failed };
