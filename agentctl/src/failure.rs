@@ -57,6 +57,9 @@ pub(crate) enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// agentd's own log is nowhere that can be read.
+    #[error("agentd has no log file here: started with --root it writes to its standard error")]
+    NoOwnLog,
     /// Log files say nothing of time.
     #[error("--since needs the journal; {} is a file: use -n", path.display())]
     LogWithoutTime {
@@ -91,6 +94,7 @@ impl Failure {
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Client(err) | Self::Unknown { source: err, .. } => err.code(),
+            Self::NoOwnLog => Code::NotFound,
             Self::NotYet { .. } => Code::Timeout,
             Self::GaveUp { .. } => Code::Conflict,
             Self::Said(code) => *code,
@@ -130,6 +134,7 @@ impl Failure {
             Self::Said(_)
             | Self::Since(_)
             | Self::Log { .. }
+            | Self::NoOwnLog
             | Self::LogWithoutTime { .. }
             | Self::Journal { .. }
             | Self::Encode(_)

@@ -307,9 +307,9 @@ fn a_log_file_is_followed_through_its_rotation() {
     let fake = Fake::absent();
     let logs = fake.dir.path().join("var/log/agentos");
     std::fs::create_dir_all(&logs).unwrap();
-    let path = logs.join("agentd.log");
+    let path = logs.join("storage.log");
     std::fs::write(&path, "one\ntwo\nthr").unwrap();
-    let mut child = spawned(&fake, &["logs", "-f", "-n", "2"]);
+    let mut child = spawned(&fake, &["logs", "storage", "-f", "-n", "2"]);
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let mut line = || {
         let mut line = String::new();
@@ -323,8 +323,8 @@ fn a_log_file_is_followed_through_its_rotation() {
     };
     append(&path, "ee\n");
     assert_eq!(line(), "three\n", "a line is shown when it is whole");
-    std::fs::rename(&path, logs.join("agentd.log.1")).unwrap();
-    append(&logs.join("agentd.log.1"), "last of the old\n");
+    std::fs::rename(&path, logs.join("storage.log.1")).unwrap();
+    append(&logs.join("storage.log.1"), "last of the old\n");
     std::fs::write(&path, "first of the new\n").unwrap();
     assert_eq!(line(), "last of the old\n");
     assert_eq!(line(), "first of the new\n");

@@ -200,7 +200,6 @@ fn logs_of_a_scratch_directory_are_files() {
     let logs = fake.dir.path().join("elsewhere");
     std::fs::create_dir(&logs).unwrap();
     std::fs::write(logs.join("network.log"), "one\ntwo \u{1b}[31mred\nthree").unwrap();
-    std::fs::write(logs.join("agentd.log"), "started\n").unwrap();
     let folder = logs.to_str().unwrap().to_owned();
     fake.start(move |call, wire: &mut Wire| match call.method.as_str() {
         "org.agentos.Manager.Status" => {
@@ -208,7 +207,8 @@ fn logs_of_a_scratch_directory_are_files() {
         }
         _ => by_samples(call, wire),
     });
-    assert_eq!(fake.run(&["logs"]).result(), "started\n");
+    let message = fake.run(&["logs"]).failure(3);
+    assert!(message.contains("writes to its standard error"), "{message}");
     assert_eq!(fake.run(&["logs", "network", "-n", "2"]).result(), "two �[31mred\nthree\n");
     assert_eq!(fake.run(&["logs", "network", "-n", "0"]).result(), "");
     let json = fake.run(&["logs", "network", "-n1", "--json"]).result();
@@ -228,6 +228,6 @@ fn logs_are_read_without_agentd_too() {
     let fake = Fake::absent();
     let logs = fake.dir.path().join("var/log/agentos");
     std::fs::create_dir_all(&logs).unwrap();
-    std::fs::write(logs.join("agentd.log"), "cannot start\n").unwrap();
-    assert_eq!(fake.run(&["logs"]).result(), "cannot start\n");
+    std::fs::write(logs.join("storage.log"), "cannot start\n").unwrap();
+    assert_eq!(fake.run(&["logs", "storage"]).result(), "cannot start\n");
 }

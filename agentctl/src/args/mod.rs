@@ -186,8 +186,8 @@ pub(crate) struct Disable {
 
 /// Show the log of an agent, or of agentd
 ///
-/// On an appliance this is the journal (journalctl -t agent-NAME); below a scratch directory the
-/// log file there.
+/// On an appliance this is the journal (journalctl -t agent-NAME), and works without agentd too.
+/// Below a scratch directory it is the agent's log file; agentd's own log is its standard error.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   agentctl logs                       agentd's own

@@ -77,7 +77,8 @@ pub(crate) fn state(agent: &AgentView) -> String {
             }
         }
         PhaseName::Backoff | PhaseName::Failed => {
-            if let Some(exit) = &agent.last_exit {
+            // agentd's own words may hold it already.
+            if let Some(exit) = agent.last_exit.as_ref().filter(|exit| !text.contains(*exit)) {
                 text = format!("{text}; its last process ended with {exit}");
             }
         }

@@ -37,8 +37,14 @@ pub(crate) fn doctor(
         screen.heading(out, "Problems")?;
         let mut grid = Grid::new(screen, &[Column::Left, Column::Flexible]).indent(2);
         for problem in &status.problems {
-            grid.row([inked(&problem.area, Some(Color::Red)), bold(Cell::new(&problem.subject))]);
-            grid.row([Cell::new(""), Cell::new(&problem.message)]);
+            let area = inked(&problem.area, Some(Color::Red));
+            // `network.toml:3:1: …` begins with the file already.
+            if problem.message.starts_with(&problem.subject) {
+                grid.row([area, Cell::new(&problem.message)]);
+            } else {
+                grid.row([area, bold(Cell::new(&problem.subject))]);
+                grid.row([Cell::new(""), Cell::new(&problem.message)]);
+            }
         }
         grid.draw(out)?;
     }

@@ -58,6 +58,7 @@ pub(super) fn run(session: &mut Session<'_>, args: &args::Logs) -> Result<Outcom
     };
     match folder(session, &wanted)? {
         None => journal::show(&wanted),
+        Some(_) if !wanted.is_agent => Err(Failure::NoOwnLog),
         Some(folder) => {
             file::show(session, &folder.join(format!("{}.log", wanted.name)), &wanted)?;
             Ok(Outcome::Done)
