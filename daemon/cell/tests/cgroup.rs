@@ -1,5 +1,5 @@
 //! Control groups of the real kernel: what needs no controller, and limits where there are any.
-//! Without root or without cgroup v2 this says that it did not run; `tests/vm` proves it then.
+//! Without root or without cgroup v2 this says that it did not run.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code, but not a #[test] to clippy")]
 
 use std::fs;
@@ -25,7 +25,7 @@ impl Base {
         match dir.filter(|dir| fs::create_dir(dir).is_ok()) {
             Some(dir) => Some(Self(dir)),
             None => {
-                let text = "needs root and cgroup v2 and was NOT run; tests/vm proves it";
+                let text = "needs root and cgroup v2 and was NOT run";
                 let text = format!("agentd-cell: {test} {text}\n");
                 std::io::stderr().write_all(text.as_bytes()).unwrap();
                 None

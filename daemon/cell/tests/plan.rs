@@ -1,4 +1,5 @@
 //! Golden plans, and what must hold for every plan. Pure: no root, no files.
+#![allow(clippy::unwrap_used, reason = "test code, but not all #[test] to clippy")]
 
 mod support;
 

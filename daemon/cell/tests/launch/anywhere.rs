@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use agentd_cell::{Channel, Mode, Op, Started};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
 use crate::bed::{Bed, LAUNCHER, replace};
@@ -23,11 +24,9 @@ fn the_environment_is_the_fixed_one() {
 
 #[test]
 fn signals_privileges_and_limits_are_as_planned() {
-    let mut spec = spec(&[]);
-    spec.cell.files_max = 77;
-    let script = "cat /proc/$$/status; ulimit -c; ulimit -Hn; umask; pwd; cut -d' ' -f6 \
-                  /proc/$$/stat; echo $$";
-    let text = Bed::anywhere().shell(&spec, Mode::Scratch, script);
+    // Without a shell, which blocks signals for a moment whenever it forks.
+    let bed = Bed::anywhere();
+    let text = bed.run(&spec(&["/usr/bin/cat", "/proc/self/status"]), Mode::Scratch).stdout;
     for line in ["NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000"] {
         assert!(text.contains(line), "no {line} in\n{text}");
     }
@@ -35,8 +34,19 @@ fn signals_privileges_and_limits_are_as_planned() {
     for name in ["SigBlk", "SigIgn"] {
         assert!(text.contains(&format!("{name}:\t0000000000000000")), "{name} in\n{text}");
     }
-    let tail: Vec<&str> = text.lines().rev().take(6).collect();
-    let &[pid, session, folder, umask, files, core] = tail.as_slice() else {
+    // So that there is a limit to take away; the hard one is all that may be had without root.
+    let hard = if bed.facts.euid == 0 {
+        RLIM_INFINITY
+    } else {
+        getrlimit(Resource::RLIMIT_CORE).unwrap().1
+    };
+    setrlimit(Resource::RLIMIT_CORE, hard, hard).unwrap();
+    let mut spec = spec(&[]);
+    spec.cell.files_max = 77;
+    let script = "echo $$; cut -d' ' -f6 /proc/$$/stat; pwd; umask; ulimit -Hn; ulimit -c";
+    let text = bed.shell(&spec, Mode::Scratch, script);
+    let lines: Vec<&str> = text.lines().collect();
+    let &[pid, session, folder, umask, files, core] = lines.as_slice() else {
         panic!("{text}");
     };
     assert_eq!([folder, umask, files, core], ["/", "0077", "77", "0"]);

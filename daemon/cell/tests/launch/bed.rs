@@ -1,10 +1,4 @@
 //! Runs agents through the real launcher.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "each test program uses a part; test code, but not a #[test] to clippy"
-)]
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -20,26 +14,27 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tempfile::TempDir;
 
-pub const LAUNCHER: &str = env!("CARGO_BIN_EXE_agentd-launch");
+pub(crate) const LAUNCHER: &str = env!("CARGO_BIN_EXE_agentd-launch");
 
 /// Where agents are run from: facts of this machine, users that no one has, and a folder that
 /// stands in for the control group (the launcher only writes to a file in it).
-pub struct Bed {
-    pub facts: HostFacts,
-    pub dir: TempDir,
+pub(crate) struct Bed {
+    pub(crate) facts: HostFacts,
+    pub(crate) dir: TempDir,
 }
 
 /// How an agent ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub started: Started,
-    pub status: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) started: Started,
+    pub(crate) status: Option<i32>,
+    pub(crate) stdout: String,
+    #[allow(dead_code, reason = "shown, with the rest, when a test fails")]
+    pub(crate) stderr: String,
 }
 
 /// A started agent. Dropping it kills it.
-pub struct Running {
+pub(crate) struct Running {
     launched: Launched,
     stdout: File,
     stderr: File,
@@ -47,18 +42,17 @@ pub struct Running {
 
 impl Bed {
     /// For what needs no root.
-    pub fn anywhere() -> Self {
+    pub(crate) fn anywhere() -> Self {
         let mut facts = HostFacts::gather().unwrap();
         facts.cgroup = None;
         Self { facts, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// For what needs root. Without it `None`, and it says so past the test's captured output: the
-    /// same is then proved in the image only, where `tests/vm` looks at real agents.
-    pub fn as_root(test: &str) -> Option<Self> {
+    /// For what needs root. Without it `None`, and it says so past the test's captured output.
+    pub(crate) fn as_root(test: &str) -> Option<Self> {
         let mut bed = Self::anywhere();
         if !bed.facts.capabilities.contains("CAP_SYS_ADMIN") {
-            let text = "needs root and was NOT run; tests/vm proves it in the image";
+            let text = "needs root and was NOT run: run the tests as root";
             let text = format!("agentd-cell: {test} {text}\n");
             std::io::stderr().write_all(text.as_bytes()).unwrap();
             return None;
@@ -77,15 +71,15 @@ impl Bed {
         Some(bed)
     }
 
-    pub fn joined(&self) -> String {
+    pub(crate) fn joined(&self) -> String {
         fs::read_to_string(self.dir.path().join("agents/network/cgroup.procs")).unwrap()
     }
 
-    pub fn plan(&self, spec: &AgentSpec, mode: Mode) -> Plan {
+    pub(crate) fn plan(&self, spec: &AgentSpec, mode: Mode) -> Plan {
         plan(spec, &self.facts, mode).unwrap()
     }
 
-    pub fn start(&self, plan: &Plan, channel: Option<Channel<'_>>) -> Running {
+    pub(crate) fn start(&self, plan: &Plan, channel: Option<Channel<'_>>) -> Running {
         let file = || tempfile::tempfile_in(self.dir.path()).unwrap();
         let (stdout, stderr) = (file(), file());
         let copy = |file: &File| -> OwnedFd { file.try_clone().unwrap().into() };
@@ -95,12 +89,12 @@ impl Bed {
     }
 
     /// Runs a spec to its end.
-    pub fn run(&self, spec: &AgentSpec, mode: Mode) -> Ended {
+    pub(crate) fn run(&self, spec: &AgentSpec, mode: Mode) -> Ended {
         self.start(&self.plan(spec, mode), None).end()
     }
 
     /// Runs a shell script in the cell of `spec`; it must end well.
-    pub fn shell(&self, spec: &AgentSpec, mode: Mode, script: &str) -> String {
+    pub(crate) fn shell(&self, spec: &AgentSpec, mode: Mode, script: &str) -> String {
         let mut spec = spec.clone();
         spec.exec = ["/usr/bin/sh", "-c", script].map(str::to_owned).into();
         let ended = self.run(&spec, mode);
@@ -110,22 +104,22 @@ impl Bed {
 }
 
 impl Running {
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.launched.pid
     }
 
     /// What became of the launch, once it is known.
-    pub fn started(&self) -> Started {
+    pub(crate) fn started(&self) -> Started {
         readable(&self.launched.status);
         read_status(&self.launched.status).unwrap()
     }
 
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let started = self.started();
         let options = WaitIdOptions::EXITED;
         readable(&self.launched.pidfd);
         let status = waitid(WaitId::PidFd(self.launched.pidfd.as_fd()), options).unwrap().unwrap();
-        let mut read = |file: &mut File| {
+        let read = |file: &mut File| {
             let mut text = String::new();
             std::io::Seek::rewind(file).unwrap();
             file.read_to_string(&mut text).unwrap();
@@ -137,7 +131,7 @@ impl Running {
 }
 
 impl Ended {
-    pub fn failure(&self) -> &LaunchFailure {
+    pub(crate) fn failure(&self) -> &LaunchFailure {
         match &self.started {
             Started::Failed(failure) => failure,
             Started::Done => panic!("nothing failed: {self:?}"),
@@ -151,11 +145,11 @@ fn readable(fd: &OwnedFd) {
     assert_eq!(poll(&mut fds, Some(&limit)).unwrap(), 1, "nothing within 20 s");
 }
 
-pub fn allow_all(path: &Path) {
+pub(crate) fn allow_all(path: &Path) {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
 }
 
 /// Puts `op` in the place of the first one for which `is_it`.
-pub fn replace(plan: &mut Plan, is_it: impl Fn(&Op) -> bool, op: Op) {
+pub(crate) fn replace(plan: &mut Plan, is_it: impl Fn(&Op) -> bool, op: Op) {
     *plan.ops.iter_mut().find(|op| is_it(op)).unwrap() = op;
 }

@@ -13,19 +13,19 @@ use agentd_cell::{CgroupBase, HostFacts, Ids};
 use agentd_model::{AgentSpec, Budget, CellSpec, Criticality, RestartPolicy, RestartWhen};
 
 /// Uid and gid that no package of Debian hands out.
-pub const IDS: Ids = Ids { uid: 64_901, gid: 64_902 };
+pub(crate) const IDS: Ids = Ids { uid: 64_901, gid: 64_902 };
 /// A supplementary group, likewise.
-pub const EXTRA_GID: u32 = 64_903;
+pub(crate) const EXTRA_GID: u32 = 64_903;
 
-pub fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+pub(crate) fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
-pub fn paths<const N: usize>(names: [&str; N]) -> BTreeSet<PathBuf> {
+pub(crate) fn paths<const N: usize>(names: [&str; N]) -> BTreeSet<PathBuf> {
     names.map(PathBuf::from).into()
 }
 
-pub fn spec(exec: &[&str]) -> AgentSpec {
+pub(crate) fn spec(exec: &[&str]) -> AgentSpec {
     AgentSpec {
         name: "network".parse().unwrap(),
         summary: "looks after the network".into(),
@@ -61,7 +61,7 @@ pub fn spec(exec: &[&str]) -> AgentSpec {
 }
 
 /// An appliance, with agentd as root.
-pub fn facts() -> HostFacts {
+pub(crate) fn facts() -> HostFacts {
     let held = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
     HostFacts {
         euid: 0,
