@@ -2,20 +2,22 @@
 //!
 //! A file has one row in `marker`, which says `clean` between [`File::close`] and the next opening
 //! only. Where it does not, the last writer was cut off and the whole file is checked before use. A
-//! damaged file is renamed to `NAME.corrupt-N`, with its `-wal` and `-shm`, and never deleted.
+//! damaged file is renamed to `NAME.corrupt-N`, with its `-wal` and its like, and never deleted.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::StoreError;
 use crate::error::{ErrorKind, sqlite_kind};
 
 /// How long a verb waits for another connection's lock. Readers hold none in WAL mode; this is for
-/// a second agentd during an upgrade, or someone's sqlite3.
+/// a second agentd during an upgrade, or someone's sqlite3, or a disk without a WAL.
 const BUSY: Duration = Duration::from_secs(2);
 /// The WAL is cut back to this after a checkpoint; a burst would leave it large for good.
 const WAL_BYTES: i64 = 4 << 20;
@@ -89,13 +91,18 @@ impl File {
             Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
                 .map_err(fail)?;
         prepare(&connection).map_err(fail)?;
+        // A damaged file is set aside with its WAL as it was, not with what is left of it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fail)?;
         let version = check_owner(&connection, path, schema, fail)?;
         // From here on the file is ours, and only from here on is it written to.
-        configure(&connection, schema).map_err(fail)?;
+        configure(&connection, path, schema).map_err(fail)?;
         let was_unclean = version > 0 && !is_clean(&connection).map_err(fail)?;
         if was_unclean && !is_sound(&connection).map_err(fail)? {
             return Err(Refusal::Damaged);
         }
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .map_err(fail)?;
         migrate(&mut connection, schema, version).map_err(fail)?;
         mark(&connection, false).map_err(fail)?;
         Ok((Self { path: path.to_owned(), connection }, was_unclean))
@@ -211,12 +218,23 @@ fn newest(schema: &Schema) -> i64 {
     i64::try_from(schema.migrations.len()).unwrap_or(i64::MAX)
 }
 
-fn configure(connection: &Connection, schema: &Schema) -> rusqlite::Result<()> {
-    // Both of these answer with what is now so, hence a query.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+fn configure(connection: &Connection, path: &Path, schema: &Schema) -> rusqlite::Result<()> {
+    // These two answer with what is now so, hence a query.
+    let mode = if has_small_blocks(path) { "TRUNCATE" } else { "WAL" };
+    connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", schema.synchronous)?;
     connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_BYTES}"), [], |_| Ok(()))?;
     connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// Whether the file system allocates less than a page of memory at once (a small ext4 does).
+///
+/// SQLite maps the index of a WAL into memory and writes one byte in every 4096 of it before, so that
+/// the room is there (`unixShmMap`). With smaller blocks most of it is not, and on a full disk the
+/// next write to the mapping ends the process with SIGBUS. A rollback journal needs no mapping;
+/// readers and the writer then wait for each other, which is better than no agentd.
+fn has_small_blocks(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.blksize() < 4096)
 }
 
 fn is_clean(connection: &Connection) -> rusqlite::Result<bool> {
@@ -270,7 +288,7 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     }
     let aside = with(&format!(".corrupt-{number}"));
     // The database last: a new one must never find the old one's WAL and take it for its own.
-    for suffix in ["-wal", "-shm", ""] {
+    for suffix in ["-wal", "-shm", "-journal", ""] {
         match fs::rename(with(suffix), with(&format!(".corrupt-{number}{suffix}"))) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

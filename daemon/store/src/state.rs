@@ -232,8 +232,8 @@ pub(crate) fn prune(
         now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
     };
     let most = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
-    // From the beginning up to the first that is young enough, and never the last one: so there is no
-    // gap in the numbers, and an event that a wrong clock dated 1970 is not lost before its time.
+    // From the beginning up to the first that is young enough, and never the last one: so pruning
+    // makes no gap, and an event that a wrong clock dated 1970 is not lost before its time.
     let sql = "DELETE FROM event WHERE seq < (SELECT max(seq) FROM event) AND (\
                seq < coalesce((SELECT min(seq) FROM event WHERE time_ms >= ?1), 1 << 62) \
                OR seq <= (SELECT max(seq) FROM event) - ?2)";
