@@ -36,6 +36,9 @@ pub enum Op {
     NewSession,
     /// Every signal unblocked and at its default: an ignored signal survives execve(2).
     ResetSignals,
+    /// As likely to be killed for want of memory as any process: agentd is less likely, and its
+    /// children would be, too (proc_pid_oom_score_adj(5)). Raising it takes no right.
+    ResetOomScore,
     /// Enters a mount namespace of its own. Mounts and unmounts of the host still come in, none go
     /// out (mount_namespaces(7), `MS_SLAVE`).
     UnshareMounts,
@@ -143,6 +146,7 @@ impl fmt::Display for Op {
             Self::JoinCgroup { procs } => write!(f, "join {}", procs.display()),
             Self::NewSession => f.write_str("lead a new session"),
             Self::ResetSignals => f.write_str("reset all signals"),
+            Self::ResetOomScore => f.write_str("no protection from the out-of-memory killer"),
             Self::Umask { mask } => write!(f, "umask {mask:04o}"),
             Self::NoCoreDumps => f.write_str("no core dumps"),
             Self::LimitFiles { most } => write!(f, "at most {most} open files"),

@@ -87,7 +87,7 @@ pub fn plan(spec: &AgentSpec, facts: &HostFacts, mode: Mode) -> Result<Plan, Pla
     let mut planner = Planner { spec, facts, mode, missing: Vec::new(), ops: Vec::new() };
     planner.check()?;
     let cgroup = planner.cgroup()?;
-    planner.ops.extend([Op::NewSession, Op::ResetSignals]);
+    planner.ops.extend([Op::NewSession, Op::ResetSignals, Op::ResetOomScore]);
     match mode {
         Mode::Appliance => planner.mounts()?,
         Mode::Scratch => planner.no_mounts(),

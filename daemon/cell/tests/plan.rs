@@ -36,6 +36,7 @@ fn the_plan_of_a_spec_that_names_something_of_everything() {
     join /sys/fs/cgroup/system.slice/agentd.service/agents/network/cgroup.procs
     lead a new session
     reset all signals
+    no protection from the out-of-memory killer
     enter a private mount namespace
     begin with an empty root
     link /bin to usr/bin
@@ -78,6 +79,7 @@ fn the_plan_of_a_spec_that_names_nothing() {
     join /sys/fs/cgroup/system.slice/agentd.service/agents/network/cgroup.procs
     lead a new session
     reset all signals
+    no protection from the out-of-memory killer
     enter a private mount namespace
     begin with an empty root
     link /bin to usr/bin
@@ -114,6 +116,7 @@ fn the_plan_of_a_spec_that_sees_everything() {
     join /sys/fs/cgroup/system.slice/agentd.service/agents/network/cgroup.procs
     lead a new session
     reset all signals
+    no protection from the out-of-memory killer
     enter a private mount namespace
     show / read-only
     private /dev with null, zero, full, random, urandom
@@ -151,6 +154,7 @@ fn a_scratch_directory_says_what_it_cannot_do() {
     insta::assert_snapshot!(lines(&plan), @r#"
     lead a new session
     reset all signals
+    no protection from the out-of-memory killer
     change directory to /
     umask 0077
     no core dumps

@@ -150,30 +150,33 @@ impl Launcher {
         let leaf = leaf.map_err(|err| Chain(&err).to_string())?;
         let output = output::open(&spec.name, &self.paths, Path::new(output::JOURNAL_STREAM))
             .map_err(|err| Chain(&err).to_string())?;
-        let mut ours = None;
-        let launched = if spec.kit {
-            let pair =
-                || StdUnixStream::pair().map_err(|err| format!("cannot make a channel: {err}"));
-            let (from_agent, to_agentd) = pair()?;
-            let (to_agent, at_agent) = pair()?;
-            let theirs = cell::Channel { to_agentd: to_agentd.as_fd(), to_agent: at_agent.as_fd() };
-            ours = Some((from_agent, to_agent));
-            cell::launch(&self.program, &plan, output, Some(theirs))
+        // What can fail comes before the launch: a process that this function did not tell of would
+        // be nobody's.
+        let (launched, ends) = if spec.kit {
+            let (ends, theirs) =
+                channel().map_err(|err| format!("cannot make a channel: {err}"))?;
+            let theirs =
+                cell::Channel { to_agentd: theirs[0].as_fd(), to_agent: theirs[1].as_fd() };
+            (cell::launch(&self.program, &plan, output, Some(theirs)), Some(ends))
         } else {
-            cell::launch(&self.program, &plan, output, None)
+            (cell::launch(&self.program, &plan, output, None), None)
         };
         let launched = launched.map_err(|err| Chain(&err).to_string())?;
-        let ends = ours.map(|(from_agent, to_agent)| -> io::Result<Ends> {
-            from_agent.set_nonblocking(true)?;
-            to_agent.set_nonblocking(true)?;
-            Ok(Ends {
-                from_agent: UnixStream::from_std(from_agent)?,
-                to_agent: UnixStream::from_std(to_agent)?,
-            })
-        });
-        let ends = ends.transpose().map_err(|err| format!("cannot use the channel: {err}"))?;
         Ok(Attempt { launched, ends, leaf })
     }
+}
+
+/// agentd's ends of a channel, and the agent's: its descriptors 3 and 4.
+fn channel() -> io::Result<(Ends, [StdUnixStream; 2])> {
+    let (from_agent, to_agentd) = StdUnixStream::pair()?;
+    let (to_agent, at_agent) = StdUnixStream::pair()?;
+    from_agent.set_nonblocking(true)?;
+    to_agent.set_nonblocking(true)?;
+    let ends = Ends {
+        from_agent: UnixStream::from_std(from_agent)?,
+        to_agent: UnixStream::from_std(to_agent)?,
+    };
+    Ok((ends, [to_agentd, at_agent]))
 }
 
 struct Attempt {

@@ -63,10 +63,14 @@ impl History {
                 Some(reader) => reader,
                 None => Reader::open(&inner.dir)?,
             };
-            let answer = work(&reader)?;
-            // One that failed is dropped: its file may have been set aside.
-            inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-            Ok(answer)
+            let answer = work(&reader);
+            let mut idle = inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            match &answer {
+                Ok(_) => idle.push(reader),
+                // Its file may have been set aside, and then the others' is, too.
+                Err(_) => idle.clear(),
+            }
+            answer
         })
         .await?
         .map_err(ControlError::Store)

@@ -28,6 +28,8 @@ pub(crate) fn five_agents_run_healthy_in_five_cells(machine: &mut Machine) {
             line.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
         };
         assert_eq!(field("NoNewPrivs:"), "1", "{}", agent.name);
+        let score = machine.run(&format!("cat /proc/{pid}/oom_score_adj"));
+        assert_eq!(score.trim(), "0", "{} is protected as agentd is", agent.name);
         let named = named_capabilities(machine, &agent.name);
         for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
             let held = u64::from_str_radix(&field(set), 16).unwrap();

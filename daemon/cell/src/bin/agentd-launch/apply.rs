@@ -35,6 +35,7 @@ impl Cell {
             Op::JoinCgroup { procs } => join_cgroup(procs),
             Op::NewSession => done(setsid()),
             Op::ResetSignals => sys::reset_signals(),
+            Op::ResetOomScore => reset_oom_score(),
             Op::UnshareMounts => self.mounts.unshare(),
             Op::EmptyRoot => self.mounts.empty_root(),
             Op::HostRoot => self.mounts.host_root(),
@@ -85,6 +86,13 @@ fn done<T>(result: nix::Result<T>) -> io::Result<()> {
 fn join_cgroup(procs: &Path) -> io::Result<()> {
     // "0" is the writer itself: right in whatever pid namespace this runs.
     OpenOptions::new().write(true).open(procs)?.write_all(b"0")
+}
+
+fn reset_oom_score() -> io::Result<()> {
+    let file = "/proc/self/oom_score_adj";
+    // Lowering takes CAP_SYS_RESOURCE; what stands above zero was meant for agentd's children, too.
+    let now = std::fs::read_to_string(file)?;
+    if now.trim().starts_with('-') { std::fs::write(file, "0") } else { Ok(()) }
 }
 
 fn set_groups(groups: &BTreeMap<String, u32>) -> io::Result<()> {
