@@ -8,7 +8,7 @@ mod error;
 mod follow;
 mod history;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agentd_model::{AgentName, AgentSpec, Paths};
@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config;
 use crate::launcher::Launcher;
 use crate::owner::{Asker, Refused, Request, Snapshot, Verb};
-use crate::polkit;
+use crate::polkit::{Polkit, Verdict};
 use crate::record::Events;
 
 pub use error::ControlError;
@@ -56,6 +56,9 @@ pub struct Control {
     events: Events,
     history: History,
     launcher: Arc<Launcher>,
+    polkit: Polkit,
+    /// Why agentd is not on the bus, while it should be.
+    bus_trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// What Control is made of.
@@ -81,7 +84,17 @@ impl Control {
     /// Puts it together.
     pub fn new(parts: Parts) -> Self {
         let Parts { rights, about, requests, snapshot, events, history, launcher } = parts;
-        Self { rights, about: Arc::new(about), requests, snapshot, events, history, launcher }
+        Self {
+            rights,
+            about: Arc::new(about),
+            requests,
+            snapshot,
+            events,
+            history,
+            launcher,
+            polkit: Polkit::default(),
+            bus_trouble: Arc::default(),
+        }
     }
 
     /// Who is agentd? The only verb for everyone.
@@ -210,9 +223,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: own_pid(),
             started_ms: *started_ms,
-            all_ready_boot_ms: snapshot
-                .all_ready
-                .map(|at| u64::try_from(at.0.as_millis()).unwrap_or(u64::MAX)),
+            all_ready_boot_ms: snapshot.all_ready_boot_ms(),
             root: paths.root().to_string_lossy().into_owned(),
             logs: if paths.is_system() {
                 "journal".into()
@@ -220,9 +231,25 @@ impl Control {
                 paths.logs().to_string_lossy().into_owned()
             },
             seq: snapshot.seq,
-            problems: Vec::<Problem>::clone(&snapshot.problems),
+            problems: snapshot.problems.iter().cloned().chain(self.bus_problem()).collect(),
             limits: limits.clone(),
         })
+    }
+
+    /// Why agentd is not on the bus now, or that it is: for the status.
+    pub fn note_bus(&self, trouble: Option<String>) {
+        *self.bus_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn bus_problem(&self) -> Option<Problem> {
+        let trouble = self.bus_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let problem = |message| Problem { area: "front".into(), subject: "dbus".into(), message };
+        trouble.map(problem)
+    }
+
+    /// What does not change while agentd runs.
+    pub fn about(&self) -> &About {
+        &self.about
     }
 
     /// The owner's snapshots, for a front end that mirrors them.
@@ -235,7 +262,7 @@ impl Control {
         &self.events
     }
 
-    fn now(&self) -> Arc<Snapshot> {
+    pub(crate) fn now(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
     }
 
@@ -245,7 +272,8 @@ impl Control {
         spec.cloned().ok_or_else(|| ControlError::UnknownAgent(name.clone()))
     }
 
-    fn may_read(&self, caller: &Caller, what: &str) -> Result<(), ControlError> {
+    /// Whether the caller may see what there is; `what` is for the refusal.
+    pub(crate) fn may_read(&self, caller: &Caller, what: &str) -> Result<(), ControlError> {
         if self.rights.has(caller, Right::Read) {
             return Ok(());
         }
@@ -256,10 +284,12 @@ impl Control {
         if self.rights.has(caller, Right::Manage) {
             return Ok(());
         }
-        if let Some(bus) = &caller.bus
-            && polkit::grants(bus, Rights::POLKIT_MANAGE).await
-        {
-            return Ok(());
+        if let Some(bus) = &caller.bus {
+            match self.polkit.ask(caller.uid, bus, Rights::POLKIT_MANAGE).await {
+                Verdict::Granted => return Ok(()),
+                Verdict::Busy => return Err(ControlError::Busy),
+                Verdict::Refused => {}
+            }
         }
         Err(ControlError::Forbidden { what, right: Right::Manage })
     }

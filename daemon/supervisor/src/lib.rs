@@ -26,4 +26,5 @@ pub mod polkit;
 pub mod record;
 pub mod sys;
 pub mod systemd;
+mod tally;
 mod wire;

@@ -54,6 +54,13 @@ pub struct Snapshot {
     pub all_ready: Option<Mono>,
 }
 
+impl Snapshot {
+    /// Milliseconds from boot (`CLOCK_BOOTTIME`) to when every wanted agent was first running.
+    pub fn all_ready_boot_ms(&self) -> Option<u64> {
+        self.all_ready.map(|at| u64::try_from(at.0.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 /// What the owner begins with.
 #[derive(Debug)]
 pub struct Beginning {
