@@ -100,7 +100,7 @@ pub(crate) async fn echo(
 }
 
 /// What the kernel answers when a route or a neighbour is missing: connect(2), ip(7).
-fn is_unreachable(err: &io::Error) -> bool {
+pub(crate) fn is_unreachable(err: &io::Error) -> bool {
     matches!(
         err.kind(),
         io::ErrorKind::HostUnreachable
@@ -116,15 +116,16 @@ fn open(ip: IpAddr, scope: u32) -> io::Result<UdpSocket> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd: OwnedFd = match ip {
         IpAddr::V4(ip) => {
-            let fd =
-                socket(AddressFamily::Inet, SockType::Datagram, flags, SockProtocol::Icmp)?;
+            let fd = socket(AddressFamily::Inet, SockType::Datagram, flags, SockProtocol::Icmp)?;
             let octets = ip.octets();
-            connect(fd.as_raw_fd(), &SockaddrIn::new(octets[0], octets[1], octets[2], octets[3], 0))?;
+            connect(
+                fd.as_raw_fd(),
+                &SockaddrIn::new(octets[0], octets[1], octets[2], octets[3], 0),
+            )?;
             fd
         }
         IpAddr::V6(ip) => {
-            let fd =
-                socket(AddressFamily::Inet6, SockType::Datagram, flags, SockProtocol::IcmpV6)?;
+            let fd = socket(AddressFamily::Inet6, SockType::Datagram, flags, SockProtocol::IcmpV6)?;
             let address = std::net::SocketAddrV6::new(ip, 0, 0, scope);
             connect(fd.as_raw_fd(), &SockaddrIn6::from(address))?;
             fd
@@ -157,5 +158,25 @@ mod tests {
         assert!(!is_reply(Version::V4, 7, &reply[..HEADER]), "no data");
         reply[HEADER] ^= 1;
         assert!(!is_reply(Version::V4, 7, &reply), "other data");
+    }
+
+    /// Whether the kernel lets this process open the socket: icmp(7).
+    fn may_ask() -> bool {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap();
+        let mut bounds = range.split_whitespace().map(|bound| bound.parse::<u32>().unwrap());
+        let (low, high) = (bounds.next().unwrap(), bounds.next().unwrap());
+        let mut groups = nix::unistd::getgroups().unwrap();
+        groups.push(nix::unistd::getegid());
+        groups.iter().any(|gid| (low..=high).contains(&gid.as_raw()))
+    }
+
+    #[tokio::test]
+    async fn the_loopback_answers_where_the_kernel_lets_us_ask() {
+        let answer = echo(std::net::Ipv4Addr::LOCALHOST.into(), 0, 1, Duration::from_secs(5)).await;
+        if may_ask() {
+            assert!(answer.unwrap());
+        } else {
+            assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        }
     }
 }
