@@ -112,7 +112,7 @@ mod tests {
     fn virtual_and_allowed_links_are_left_out() {
         let mut state = State::default();
         let bridge = Link { is_physical: false, ..link(9, 9) };
-        decide(&[bridge.clone()], &[], at(0), &mut state);
+        decide(std::slice::from_ref(&bridge), &[], at(0), &mut state);
         assert!(decide(&[bridge], &[], at(10), &mut state).readings().is_empty());
         let allow = ["eth0".to_owned()];
         decide(&[link(0, 0)], &allow, at(0), &mut state);
