@@ -7,31 +7,22 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use agentd_kit::Agent;
-
-/// Each name and the agent behind it.
-const AGENTS: [(&str, fn() -> Agent); 5] = [
-    ("monitor", agent_monitor::agent),
-    ("network", agent_network::agent),
-    ("security", agent_security::agent),
-    ("storage", agent_storage::agent),
-    ("system", agent_system::agent),
-];
+/// Exit status for a name that is no agent's.
+const UNKNOWN_NAME: u8 = 2;
 
 fn main() -> ExitCode {
     let called = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&called).file_name().unwrap_or_default().to_string_lossy();
-    match AGENTS.iter().find(|(known, _)| *known == name) {
-        Some((_, agent)) => agentd_kit::run(agent()),
+    match agentd_agents::agent(&name) {
+        Some(agent) => agentd_kit::run(agent),
         None => {
-            let names = AGENTS.map(|(known, _)| known).join(", ");
-            // Nobody is left to tell if standard error is closed.
-            writeln!(
-                std::io::stderr(),
-                "{name}: no agent has this name; agentd starts this program as one of {names}"
-            )
-            .ok();
-            ExitCode::from(2)
+            let text = format!(
+                "{name}: no agent has this name; agentd starts this program as one of {}\n",
+                agentd_agents::NAMES.join(", ")
+            );
+            // If standard error is closed, there is nobody left to tell.
+            std::io::stderr().write_all(text.as_bytes()).ok();
+            ExitCode::from(UNKNOWN_NAME)
         }
     }
 }

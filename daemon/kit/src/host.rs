@@ -2,7 +2,7 @@
 //! recorded machine in a scratch directory.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +35,16 @@ pub enum ReadError {
         /// Most that is taken.
         limit: u64,
     },
+}
+
+/// A file could not be replaced. It is what it was.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    /// What was to be written.
+    pub path: PathBuf,
+    /// Why not.
+    source: io::Error,
 }
 
 impl ReadError {
@@ -89,6 +99,22 @@ impl Host {
         }
     }
 
+    /// Replaces a file as a whole: whoever reads it, now or after a power cut, finds the old text or
+    /// the new one. Its folder must exist.
+    pub fn replace(&self, path: impl AsRef<Path>, text: &str) -> Result<(), WriteError> {
+        let path = self.path(path);
+        let fresh = path.with_extension("new");
+        let write = || {
+            let mut file = File::create(&fresh)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)?;
+            // The name is safe only once its folder is (rename(2) promises nothing after a crash).
+            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        };
+        write().map_err(|source| WriteError { path: path.clone(), source })
+    }
+
     /// Names in a folder, sorted. Names that are not UTF-8 are shown with U+FFFD.
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<String>, ReadError> {
         let path = self.path(path);
@@ -119,6 +145,18 @@ mod tests {
         assert!(err.is_absent());
         assert!(err.to_string().ends_with("proc/y"), "{err}");
         assert!(!host.read_text("/proc").unwrap_err().is_absent());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::under(dir.path());
+        host.replace("/state.json", "one").unwrap();
+        host.replace("/state.json", "two").unwrap();
+        assert_eq!(host.read_text("/state.json").unwrap(), "two");
+        assert_eq!(host.list("/").unwrap(), ["state.json"], "nothing is left beside it");
+        let err = host.replace("/no/such/folder", "x").unwrap_err();
+        assert!(err.to_string().ends_with("no/such/folder"), "{err}");
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Defaults {
         self
     }
 
+    /// Whether the check has a list of what is known and fine.
+    pub const fn has_allow_list(&self) -> bool {
+        self.allow.is_some()
+    }
+
     /// The check has a list of what is known and fine, and this is it unless the file names one.
     /// A check without this call takes no `allow`.
     #[must_use]
