@@ -4,8 +4,10 @@
 //! owner how that went, waits for the end, makes sure that nothing is left, and only then tells the
 //! exit. So a phase without a process really has none.
 
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,7 @@ use std::time::Duration;
 use agentd_cell::cgroup::Leaf;
 use agentd_cell::{self as cell, HostFacts, Launched, Mode, Plan, Started};
 use agentd_model::{AgentName, AgentSpec, Chain, ExitStatus, Paths, Pid};
+use nix::unistd::{User, chown};
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::net::UnixStream;
 
@@ -111,6 +114,24 @@ impl Launcher {
         });
     }
 
+    /// An agent that may write to `/var/lib/agentos/NAME` finds it made, and its own.
+    fn make_state(&self, spec: &AgentSpec) -> io::Result<()> {
+        let dir = self.paths.state().join(spec.name.as_str());
+        if self.mode != Mode::Appliance || !spec.cell.write.contains(&dir) {
+            return Ok(());
+        }
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        // Each time: a folder that came from elsewhere may be somebody else's. A user that does
+        // not exist is told by the plan.
+        if let Some(user) = User::from_name(&spec.cell.user)? {
+            chown(&dir, Some(user.uid), Some(user.gid))?;
+        }
+        Ok(())
+    }
+
     async fn run(
         self: &Arc<Self>,
         spec: Arc<AgentSpec>,
@@ -145,6 +166,7 @@ impl Launcher {
     }
 
     fn launch(&self, spec: &AgentSpec) -> Result<Attempt, String> {
+        self.make_state(spec).map_err(|err| format!("cannot make its state folder: {err}"))?;
         let plan = self.plan(spec)?;
         let leaf = plan.cgroup.as_ref().map(Leaf::create).transpose();
         let leaf = leaf.map_err(|err| Chain(&err).to_string())?;
