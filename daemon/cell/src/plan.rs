@@ -206,7 +206,9 @@ impl Planner<'_> {
             }
         }
         let views = view::views(&self.spec.cell, self.facts, &mut self.missing);
-        if let Some(program) = self.spec.exec.first().filter(|p| !view::shows(&views, p)) {
+        if let Some(program) =
+            self.spec.exec.first().filter(|p| !view::shows(&views, p, self.facts))
+        {
             let program = program.clone();
             return Err(PlanError::HiddenProgram { agent: self.agent(), program });
         }

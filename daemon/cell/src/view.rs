@@ -52,8 +52,9 @@ pub(crate) fn views(
 }
 
 /// Whether the program at `path` can be reached.
-pub(crate) fn shows(views: &BTreeMap<PathBuf, View>, path: &str) -> bool {
-    matches!(nearest(views, Some(Path::new(path))), Some(View::Host(_)))
+pub(crate) fn shows(views: &BTreeMap<PathBuf, View>, path: &str, facts: &HostFacts) -> bool {
+    let path = merged(Path::new(path), facts);
+    matches!(nearest(views, Some(&path)), Some(View::Host(_)))
 }
 
 /// Whether `path` is part of what stays read-only in every cell.
@@ -180,7 +181,8 @@ mod tests {
     #[test]
     fn a_program_in_a_private_folder_is_not_shown() {
         let seen = |read: &[&str], program| {
-            shows(&views(&cell(read, &[]), &facts(read), &mut Vec::new()), program)
+            let facts = facts(read);
+            shows(&views(&cell(read, &[]), &facts, &mut Vec::new()), program, &facts)
         };
         assert!(seen(&[], "/usr/lib/agentos/agents/a"));
         assert!(!seen(&[], "/opt/a"));

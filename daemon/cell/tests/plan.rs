@@ -357,6 +357,14 @@ fn the_system_stays_read_only_whatever_a_spec_says() {
 }
 
 #[test]
+fn a_program_in_a_merged_folder_is_shown_where_its_link_leads() {
+    let (mut spec, mut facts) = (spec(&[PROGRAM]), facts());
+    facts.root_links.insert("bin".to_owned(), "usr/bin".into());
+    spec.exec = vec!["/bin/false".to_owned()];
+    plan(&spec, &facts, Mode::Appliance).unwrap();
+}
+
+#[test]
 fn a_program_that_the_cell_hides_is_refused() {
     for program in ["/opt/x", "/tmp/x", "/dev/x"] {
         let (error, _) = refused(|spec, _| spec.exec = vec![program.to_owned()]);

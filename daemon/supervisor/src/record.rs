@@ -1,6 +1,9 @@
 //! Events: every thing that happened gets a number here, and goes to the journal, to whoever
 //! follows, into memory and into the store, in that order of certainty.
 //!
+//! A line in the journal begins with a constant sentence and goes on with the event's own words, so
+//! that `journalctl -t agentd` can be read; programs go by the fields.
+//!
 //! Owned by the one task that owns the agents. A store that fails or lags costs nothing but
 //! history: numbers go on, memory keeps the newest [`KEPT`].
 
@@ -185,6 +188,7 @@ pub fn view(row: EventRow) -> EventView {
 
 fn log(event: &EventView) {
     let agent = event.agent.as_deref();
+    let name = agent.unwrap_or("agentd");
     // What is not there is not logged: an empty field would read as a value.
     let field = |name: &str| event.fields.get(name).map(String::as_str);
     let EventView { seq, kind: what, message, .. } = event;
@@ -199,7 +203,7 @@ fn log(event: &EventView) {
             cause = field("cause"),
             failures = field("failures"),
             message_id = PHASE_MESSAGE_ID,
-            "agent changed phase"
+            "agent changed phase: {name} {message}"
         ),
         kind::REQUEST => tracing::info!(
             agent,
@@ -208,7 +212,7 @@ fn log(event: &EventView) {
             caller_uid = field("caller_uid"),
             front = field("front"),
             disposition = field("disposition"),
-            "request decided"
+            "request decided: {name} {message}"
         ),
         kind::FINDING_OPENED | kind::FINDING_CHANGED | kind::FINDING_RESOLVED => tracing::info!(
             agent,
@@ -216,14 +220,13 @@ fn log(event: &EventView) {
             kind = what,
             key = field("key"),
             severity = field("severity"),
-            summary = message,
-            "finding changed"
+            "finding changed: {name} {message}"
         ),
         kind::CONFIG_REFUSED | kind::STORE_FAILED => {
-            tracing::error!(seq, kind = what, err = message, "operation of agentd failed");
+            tracing::error!(seq, kind = what, "operation of agentd failed: {message}");
         }
-        kind::CHANNEL => tracing::warn!(agent, seq, reason = message, "agent broke its channel"),
-        _ => tracing::info!(agent, seq, kind = what, detail = message, "event recorded"),
+        kind::CHANNEL => tracing::warn!(agent, seq, "agent broke its channel: {name} {message}"),
+        _ => tracing::info!(agent, seq, kind = what, "event recorded: {name} {message}"),
     }
 }
 

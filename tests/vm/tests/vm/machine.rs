@@ -1,5 +1,6 @@
 //! The machine the scenarios share, and what they say to it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use agentd_protocol::control::{AgentList, AgentView, EventView, FindingList, FindingView};
@@ -8,7 +9,7 @@ use libtest_mimic::Failed;
 use serde::de::DeserializeOwned;
 
 /// Longest time for one command. Everything here runs under emulation.
-const COMMAND: Duration = Duration::from_secs(60);
+const COMMAND: Duration = Duration::from_secs(120);
 
 /// A booted machine with all agents up.
 pub(crate) struct Machine {
@@ -63,13 +64,25 @@ impl Machine {
 
     /// Events of an agent, oldest first.
     pub(crate) fn events(&mut self, agent: &str) -> Vec<EventView> {
-        let list: agentd_protocol::control::EventList =
-            self.json(&format!("agentctl events {agent} -n 1000 --json"));
-        list.events
+        let lines = self.run(&format!("agentctl events {agent} -n 1000 --json"));
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|err| panic!("{err}: {line}"));
+        lines.lines().map(parse).collect()
     }
 
     pub(crate) fn last_seq(&mut self) -> u64 {
         self.json::<AgentList>("agentctl list --json").seq
+    }
+
+    /// Does `work`, then runs `clean`, however `work` ended: the next scenario finds the machine as
+    /// this one did.
+    pub(crate) fn cleaned_by(&mut self, clean: &str, work: impl FnOnce(&mut Self)) {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self)));
+        let cleaned = self.try_run(clean);
+        if let Err(panic) = done {
+            resume_unwind(panic);
+        }
+        assert_eq!(cleaned.status, 0, "{cleaned}");
     }
 
     /// Looks until `probe` answers; panics with what it last saw when `limit` is over. The machine

@@ -69,16 +69,18 @@ pub(crate) fn a_crash_loop_ends_in_failed(machine: &mut Machine) {
          [cell]\nuser = \"nobody\"\nE\n\
          agentctl reload",
     );
-    machine.wait_for("a given-up agent", LIMIT, |machine| {
+    let clean = "rm /etc/agentos/agents.d/doomed.toml && agentctl reload";
+    machine.cleaned_by(clean, |machine| {
+        machine.wait_for("a given-up agent", LIMIT, |machine| {
+            let view = machine.agent("doomed");
+            if view.phase.as_str() == "failed" { Ok(()) } else { Err(format!("{view:?}")) }
+        });
         let view = machine.agent("doomed");
-        if view.phase.as_str() == "failed" { Ok(()) } else { Err(format!("{view:?}")) }
+        assert_eq!((view.restarts, view.last_exit.as_deref()), (2, Some("exit status 1")));
+        let doctor = machine.try_run("agentctl doctor");
+        assert_eq!(doctor.status, 1, "{doctor}");
+        assert!(doctor.stdout.contains("doomed"), "{doctor}");
     });
-    let view = machine.agent("doomed");
-    assert_eq!((view.restarts, view.last_exit.as_deref()), (2, Some("exit status 1")));
-    let doctor = machine.try_run("agentctl doctor");
-    assert_eq!(doctor.status, 1, "{doctor}");
-    assert!(doctor.stdout.contains("doomed"), "{doctor}");
-    machine.run("rm /etc/agentos/agents.d/doomed.toml && agentctl reload");
     assert!(machine.agents().iter().all(|agent| agent.name != "doomed"));
 }
 
@@ -100,15 +102,17 @@ pub(crate) fn broken_configuration(machine: &mut Machine) {
          sed 's/^memory_max/memory_mox/' /usr/lib/agentos/agents.d/network.toml \
          > /etc/agentos/agents.d/network.toml",
     );
-    let reload = machine.try_run("agentctl reload");
-    assert_eq!(reload.status, 2, "{reload}");
-    let place = "/etc/agentos/agents.d/network.toml:";
-    assert!(reload.stderr.contains(place) && reload.stderr.contains("memory_max"), "{reload}");
-    let doctor = machine.try_run("agentctl doctor");
-    assert!(doctor.status == 1 && doctor.stdout.contains(place), "{doctor}");
-    let after: Vec<Option<i32>> = machine.agents().iter().map(|agent| agent.pid).collect();
-    assert_eq!(before, after, "the last good configuration stays in force");
-    machine.run("rm /etc/agentos/agents.d/network.toml && agentctl reload && agentctl doctor");
+    let clean = "rm /etc/agentos/agents.d/network.toml && agentctl reload && agentctl doctor";
+    machine.cleaned_by(clean, |machine| {
+        let reload = machine.try_run("agentctl reload");
+        assert_eq!(reload.status, 2, "{reload}");
+        let place = "/etc/agentos/agents.d/network.toml:";
+        assert!(reload.stderr.contains(place) && reload.stderr.contains("memory_max"), "{reload}");
+        let doctor = machine.try_run("agentctl doctor");
+        assert!(doctor.status == 1 && doctor.stdout.contains(place), "{doctor}");
+        let after: Vec<Option<i32>> = machine.agents().iter().map(|agent| agent.pid).collect();
+        assert_eq!(before, after, "the last good configuration stays in force");
+    });
 }
 
 pub(crate) fn agentd_killed_comes_back(machine: &mut Machine) {
