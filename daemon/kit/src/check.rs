@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_model::Mono;
+use agentd_model::{Chain, Mono};
 
 use crate::clock::{self, Now};
 use crate::host::Host;
@@ -66,13 +66,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for CheckError {
 /// The error and its causes: `a: b: c`.
 impl fmt::Display for CheckError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
-        }
-        Ok(())
+        Chain(&*self.0).fmt(f)
     }
 }
 
