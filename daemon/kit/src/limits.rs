@@ -182,11 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn exactly_as_many_as_allowed_are_all_kept() {
-        let many = (0..MAX_FINDINGS).map(|n| finding(&n.to_string(), Severity::Info)).collect();
-        let kept = findings("ports", many);
-        assert_eq!(kept.len(), MAX_FINDINGS);
-        assert!(kept.iter().all(|f| !f.key.starts_with("too-many")));
+    fn as_many_as_allowed_are_all_kept_and_one_more_is_counted() {
+        let kept = |count: usize| {
+            let many = (0..count).map(|n| finding(&n.to_string(), Severity::Info)).collect();
+            findings("ports", many)
+        };
+        assert_eq!(kept(MAX_FINDINGS).len(), MAX_FINDINGS);
+        assert!(kept(MAX_FINDINGS).iter().all(|f| !f.key.starts_with("too-many")));
+        assert_eq!(kept(MAX_FINDINGS + 1).len(), MAX_FINDINGS);
+        assert_eq!(kept(MAX_FINDINGS + 1)[MAX_FINDINGS - 1].evidence["not_shown"], "2");
     }
 
     #[test]

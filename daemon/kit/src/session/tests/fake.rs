@@ -163,13 +163,6 @@ impl Agentd {
         Some(decode(&call.unwrap()))
     }
 
-    /// Whether the agent has said nothing that was not read yet.
-    pub(super) fn is_silent(&mut self) -> bool {
-        use std::task::{Context, Poll, Waker};
-        let mut next = std::pin::pin!(self.calls.next());
-        matches!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
-    }
-
     /// Reads until a call is as wanted.
     pub(super) async fn until(&mut self, what: &str, wanted: impl Fn(&Call) -> bool) -> Call {
         within(what, async {
