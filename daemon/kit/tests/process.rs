@@ -29,7 +29,8 @@ fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 fn tiny() -> PathBuf {
-    // target/debug/deps/process-HASH -> target/debug/examples/tiny; cargo builds it with the test.
+    // target/debug/deps/process-HASH -> target/debug/examples/tiny, which a plain `cargo test`
+    // builds first. `cargo test --test process` alone runs what an earlier build left there.
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().parent().unwrap().join("examples/tiny")
 }
