@@ -43,7 +43,9 @@ pub fn boot(args: &BootArgs) -> Result<u8, BootError> {
     let began = Moment::now();
     let mut vm = Vm::boot_loudly(&image, &options, progress)?;
     let times = timing::await_agents(&mut vm)?;
-    progress.say(&format!("boot: {} since QEMU began: {times}", seconds(began.elapsed())));
+    let cost = vm.processor_time().map_or_else(|| "unknown".to_owned(), seconds);
+    let took = seconds(began.elapsed());
+    progress.say(&format!("boot: {took} since QEMU began ({cost} of processor time): {times}"));
     if args.command.is_empty() { interactive(vm, progress) } else { command(vm, &args.command) }
 }
 

@@ -86,6 +86,18 @@ impl Process {
         }
     }
 
+    /// The processor time that it has used, by itself and for itself (proc_pid_stat(5), `utime` and
+    /// `stime`). `None` once it has ended.
+    pub(crate) fn processor_time(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The name may hold anything, but the last parenthesis ends it.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        // Linux counts a hundred of these a second on every architecture that we run on (time(7)).
+        Some(Duration::from_millis((user + system) * 10))
+    }
+
     /// What QEMU itself complained about.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.said).unwrap_or_default()

@@ -69,7 +69,8 @@ pub(crate) fn arguments(machine: &Machine<'_>) -> Vec<String> {
     for folder in ["usr/share/qemu", "usr/share/seabios"] {
         add("-L", machine.tools.join(folder).display().to_string());
     }
-    add("-machine", "q35".to_owned());
+    // Without the disk controller that nothing is connected to and whose ports a guest would probe.
+    add("-machine", "q35,sata=off,smbus=off".to_owned());
     match machine.accel {
         Accel::Kvm => {
             add("-accel", "kvm".to_owned());

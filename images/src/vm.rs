@@ -233,6 +233,12 @@ impl Vm {
         &self.boot_id
     }
 
+    /// How much processor time QEMU has used so far: what a boot costs, whatever else this machine
+    /// is doing meanwhile.
+    pub fn processor_time(&self) -> Option<Duration> {
+        self.process.processor_time()
+    }
+
     /// How the processor is run, and why, in words.
     pub fn how(&self) -> &str {
         &self.how

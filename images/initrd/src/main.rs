@@ -57,6 +57,7 @@ fn boot(clock: Clock) -> Result<Infallible, BootError> {
         eprintln!("agentos-initrd: {err}; the data partition keeps its size");
     }
     identity::install(Path::new(SYSROOT))?;
+    root::announce_var()?;
     root::record_timing(&clock)?;
     root::hand_over(Path::new(SYSROOT))
 }

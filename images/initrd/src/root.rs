@@ -55,6 +55,15 @@ pub(crate) fn mount_disks(partitions: &Partitions, sysroot: &Path) -> Result<(),
     mount_one(&data.to_string_lossy(), &sysroot.join("var"), Some("ext4"), writable, "")
 }
 
+/// Tells journald that /var is there already, so that it writes to it from its first line instead
+/// of to /run until a unit tells it (systemd, src/journal/journald-manager.c, `flushed`).
+pub(crate) fn announce_var() -> Result<(), BootError> {
+    let flag = Path::new("/run/systemd/journal/flushed");
+    let failed = |source| BootError::File { verb: "write", path: flag.to_owned(), source };
+    flag.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+    fs::write(flag, b"").map_err(failed)
+}
+
 /// Leaves the times of this program in /run, which the appliance inherits.
 pub(crate) fn record_timing(clock: &Clock) -> Result<(), BootError> {
     let text = format!(
