@@ -21,6 +21,12 @@ pub enum Command {
     /// Builds the image if anything changed, boots it, and ends on a console of it; or runs one
     /// command in it and ends with that command's status.
     Boot(BootArgs),
+    /// Measures, and writes a Markdown table to stdout.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        what: BenchCommand,
+    },
     /// Builds the image and says where it is.
     Build(BuildArgs),
     /// Pins the mkosi that the package mirror has now.
@@ -28,6 +34,23 @@ pub enum Command {
         /// Where Debian packages come from [default: where the host's apt gets them].
         #[arg(long, value_name = "URL")]
         mirror: Option<String>,
+    },
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// The appliance's boot against that of a stock Debian 13.
+    Boot {
+        /// How to build.
+        #[command(flatten)]
+        build: BuildArgs,
+        /// How often each is booted.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// Whether to use KVM.
+        #[arg(long, value_enum, default_value_t)]
+        kvm: Kvm,
     },
 }
 

@@ -70,6 +70,9 @@ pub(crate) const REBOOT: &str =
 const MAX_OUTPUT: usize = 256 << 20;
 const MAX_LINE: usize = 4096;
 
+/// Lines of the console that an error shows.
+const LAST_LINES: usize = 30;
+
 /// How long the machine may take to end a command whose time is up, and to send its answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -332,6 +335,13 @@ fn parse_done(line: &str) -> Option<Done> {
         err: err.parse().ok()?,
     };
     (done.out <= MAX_OUTPUT && done.err <= MAX_OUTPUT).then_some(done)
+}
+
+/// The end of what a console or a program said, indented, for an error message.
+pub(crate) fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    let from = lines.len().saturating_sub(LAST_LINES);
+    lines[from..].iter().map(|line| format!("\n    {}", line.trim_end())).collect()
 }
 
 /// Enough of a script to know it by.

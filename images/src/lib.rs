@@ -19,6 +19,7 @@
 //! and logs; nothing of the host's but its cache folder is written to; no machine outlives us.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod boot;
 mod cache;
 mod cli;
@@ -38,13 +39,15 @@ mod programs;
 mod progress;
 mod qemu;
 mod stage;
+mod stock;
 mod timing;
 mod tools;
 mod vm;
 
+pub use bench::{BenchError, boot as bench_boot};
 pub use boot::{BootError, boot};
 pub use cache::{Cache, CacheError};
-pub use cli::{BootArgs, BuildArgs, Cli, Command};
+pub use cli::{BenchCommand, BootArgs, BuildArgs, Cli, Command};
 pub use exec::ExecError;
 pub use guest::{GuestError, Output};
 pub use host::HostError;

@@ -6,10 +6,11 @@
 )]
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use images::{BuildOptions, Cli, Command, INTERRUPTED_STATUS, Image, Progress};
+use images::{BenchCommand, BuildOptions, Cli, Command, INTERRUPTED_STATUS, Image, Progress};
 
 fn main() -> ExitCode {
     images::listen();
@@ -28,6 +29,10 @@ fn run(cli: &Cli) -> Result<u8, Box<dyn Error>> {
     let progress = Progress::on_stderr();
     match &cli.command {
         Command::Boot(args) => return Ok(images::boot(args)?),
+        Command::Bench { what: BenchCommand::Boot { build, runs, kvm } } => {
+            let report = images::bench_boot(&BuildOptions::from(build), *kvm, *runs)?;
+            io::stdout().lock().write_all(report.as_bytes())?;
+        }
         Command::Build(args) => {
             let image = Image::build(&BuildOptions::from(args), progress)?;
             progress.say(&format!("image: {}", image.disk().display()));

@@ -44,7 +44,7 @@ pub(crate) struct Machine<'a> {
     /// Files of the tools tree: QEMU's own firmware.
     pub(crate) tools: &'a Path,
     /// Names and values.
-    pub(crate) credentials: Vec<(&'static str, &'static str)>,
+    pub(crate) credentials: Vec<(&'a str, &'a str)>,
 }
 
 /// Where the host talks to the runner.

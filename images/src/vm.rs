@@ -24,9 +24,6 @@ const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// And the way down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);
 
-/// Lines of the console that an error shows.
-const CONSOLE_LINES: usize = 30;
-
 /// What kind of machine to boot.
 #[derive(Debug, Clone)]
 pub struct VmOptions {
@@ -281,14 +278,8 @@ const PANIC: &[u8] = b"Kernel panic - not syncing";
 
 fn last_words(console: &str, qemu: &str) -> String {
     let end = |title: &str, text: &str| {
-        let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-        if lines.is_empty() {
-            return String::new();
-        }
-        let from = lines.len().saturating_sub(CONSOLE_LINES);
-        let shown: String =
-            lines[from..].iter().map(|line| format!("\n    {}", line.trim_end())).collect();
-        format!("\n  {title}:{shown}")
+        let lines = guest::last_lines(text);
+        if lines.is_empty() { lines } else { format!("\n  {title}:{lines}") }
     };
     end("the console said last", console) + &end("QEMU said", qemu)
 }
