@@ -8,9 +8,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
+
+use crate::interrupt;
 
 /// Something about the cache folder went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +22,9 @@ pub enum CacheError {
     /// Neither XDG_CACHE_HOME nor HOME is set.
     #[error("cannot tell where caches live: neither XDG_CACHE_HOME nor HOME is set")]
     NoHome,
+    /// Somebody pressed Ctrl-C while another build was waited for.
+    #[error("interrupted while waiting for another build")]
+    Interrupted,
     /// A file or folder.
     #[error("cannot {verb} {}", path.display())]
     Io {
@@ -74,13 +81,20 @@ impl Cache {
     /// Waits for any other build to end. Calls `waiting` first if there is one.
     pub(crate) fn lock(&self, waiting: impl FnOnce()) -> Result<Building, CacheError> {
         let path = self.root.join("build.lock");
-        let file = lock_file(&path)?;
-        let failed = |errno: nix::errno::Errno| io_error("lock", &path)(errno.into());
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((file, _)) => {
-                waiting();
-                Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno))?
+        let mut waiting = Some(waiting);
+        let mut file = lock_file(&path)?;
+        // Not a blocking lock: nothing but the other build's end could break that off.
+        let lock = loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => break lock,
+                Err((again, Errno::EWOULDBLOCK)) => file = again,
+                Err((_, errno)) => return Err(io_error("lock", &path)(errno.into())),
+            }
+            if let Some(tell) = waiting.take() {
+                tell();
+            }
+            if interrupt::pause(Duration::from_millis(200)) {
+                return Err(CacheError::Interrupted);
             }
         };
         Ok(Building { _lock: lock })

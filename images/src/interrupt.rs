@@ -6,14 +6,16 @@
 //! The signals are taken by a thread that waits for them, so no code runs in a signal handler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Condvar, Mutex, Once, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+static CHANGED: Condvar = Condvar::new();
 static LISTENING: Once = Once::new();
 
 /// The status a shell gives to a program that ended by Ctrl-C.
@@ -34,6 +36,7 @@ pub fn listen() {
             while signals.wait().is_ok() {
                 // The first asks, any further one insists.
                 let again = INTERRUPTED.swap(true, Ordering::SeqCst);
+                CHANGED.notify_all();
                 end_children(if again { Signal::SIGKILL } else { Signal::SIGTERM });
             }
         });
@@ -43,6 +46,14 @@ pub fn listen() {
 /// Whether somebody has asked this process to end.
 pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// Waits a little before something is looked at again that cannot be waited for. Ends early, and says
+/// so, when somebody asks this process to end.
+pub(crate) fn pause(limit: Duration) -> bool {
+    let waited = CHANGED.wait_timeout_while(groups(), limit, |_| !is_interrupted());
+    drop(waited);
+    is_interrupted()
 }
 
 /// Keeps a process group known for as long as its leader runs.
