@@ -2,7 +2,9 @@
 //!
 //! `--json` of agentctl prints these types, so a field renamed here is an interface broken. Times
 //! are milliseconds since the Unix epoch (`*_ms`), sizes bytes. `tests/control.rs` holds every type
-//! against its interface file; words of enums are snake_case, as varlink has no others.
+//! against its interface file; words of enums are snake_case, as varlink has no others. Parameters that
+//! a method does not have are refused: one letter too few in `dry_run` must not make a deed of a
+//! question.
 
 use std::collections::BTreeMap;
 
@@ -170,6 +172,7 @@ pub struct AgentReply {
 
 /// Parameter of every verb about one agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AgentArg {
     /// Its name.
     pub name: String,
@@ -242,14 +245,18 @@ pub mod kind {
     pub const CONFIG_REFUSED: &str = "config.refused";
     /// The database failed; supervision goes on without it: `error`.
     pub const STORE_FAILED: &str = "store.failed";
-    /// The database works again: `lost`.
+    /// The database works again, or has kept up again: `lost`.
     pub const STORE_RECOVERED: &str = "store.recovered";
+    /// In the place of events that could not be kept, with the number of the last of them: `first`,
+    /// `last`. Only ever read from the past.
+    pub const STORE_LOST: &str = "store.lost";
     /// agentd started or stops: `version`, `pid`.
     pub const AGENTD: &str = "agentd";
 }
 
 /// Parameters of `Events.List` and `Events.Follow`. `Follow` wants `more`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EventQuery {
     /// Only events with a higher number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -309,6 +316,7 @@ pub struct FindingView {
 
 /// Parameters of `Findings.List`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FindingQuery {
     /// Only of this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -349,6 +357,7 @@ pub struct MetricInfo {
 
 /// Parameters of `Metrics.Read`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MetricQuery {
     /// Which series.
     pub name: String,
@@ -385,6 +394,7 @@ pub struct MetricPoint {
 
 /// Parameters of `Manager.Reload`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ReloadArg {
     /// Only say what would change.
     #[serde(default, deserialize_with = "null_is_absent")]

@@ -150,7 +150,7 @@ fn every_kind_of_event_is_in_the_file_with_its_fields() {
         }
         kinds += 1;
     }
-    assert_eq!(kinds, 12);
+    assert_eq!(kinds, 13);
 }
 
 #[test]

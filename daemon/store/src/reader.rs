@@ -6,7 +6,7 @@ use agentd_model::AgentName;
 
 use crate::file::{File, open_to_read};
 use crate::metrics::{self, METRICS};
-use crate::state::{self, STATE};
+use crate::state::{self, STATE, Which};
 use crate::{EventRow, FindingRow, MetricName, Series, StoreError};
 
 /// Most resolved findings in one answer.
@@ -36,7 +36,20 @@ impl Reader {
         agent: Option<&AgentName>,
         limit: u32,
     ) -> Result<Vec<EventRow>, StoreError> {
-        self.state.read("read", |db| state::events(db, after_seq, since_ms, agent, limit))
+        let which = (Which::Newest, limit);
+        self.state.read("read", |db| state::events(db, after_seq, since_ms, agent, which))
+    }
+
+    /// The oldest `limit` of the same, oldest first: for whoever wants all of them, piece by piece.
+    pub fn events_onward(
+        &self,
+        after_seq: u64,
+        since_ms: Option<i64>,
+        agent: Option<&AgentName>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let which = (Which::Oldest, limit);
+        self.state.read("read", |db| state::events(db, after_seq, since_ms, agent, which))
     }
 
     /// Open findings, worst first; with `all`, after them the last 1000 resolved, newest first.

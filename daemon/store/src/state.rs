@@ -160,19 +160,30 @@ pub(crate) fn enabled(db: &Connection) -> rusqlite::Result<BTreeMap<AgentName, b
     rows.collect()
 }
 
-/// The newest `limit` of the events above `after_seq`, oldest first.
+/// Which of the events that fit, when there are more than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Newest,
+    Oldest,
+}
+
+/// The newest or oldest `limit` of the events above `after_seq`, oldest first.
 pub(crate) fn events(
     db: &Connection,
     after_seq: u64,
     since_ms: Option<i64>,
     about: Option<&AgentName>,
-    limit: u32,
+    (side, limit): (Which, u32),
 ) -> rusqlite::Result<Vec<EventRow>> {
-    // The two forms, and no `OR`, so that each walks one index backwards and stops at the limit.
+    let order = match side {
+        Which::Newest => "DESC",
+        Which::Oldest => "ASC",
+    };
+    // The two forms, and no `OR`, so that each walks one index and stops at the limit.
     let which = if about.is_some() { "agent = :agent" } else { ":agent IS NULL" };
     let sql = format!(
         "SELECT {EVENT} FROM event WHERE {which} AND seq > :after AND time_ms >= :since \
-         ORDER BY seq DESC LIMIT :limit"
+         ORDER BY seq {order} LIMIT :limit"
     );
     let mut statement = db.prepare_cached(&sql)?;
     let values = named_params! {
@@ -183,7 +194,9 @@ pub(crate) fn events(
     };
     let mut events: Vec<EventRow> =
         statement.query_map(values, event_of)?.collect::<rusqlite::Result<_>>()?;
-    events.reverse();
+    if side == Which::Newest {
+        events.reverse();
+    }
     Ok(events)
 }
 

@@ -5,13 +5,14 @@
 //! transaction each, so that a burst costs one flush of the disk.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
-use agentd_model::{AgentdConfig, Chain};
+use agentd_model::{AgentdConfig, Chain, Mono};
 use agentd_store::{ErrorKind, Retention, SampleRow, Store, Write};
 use tokio::sync::watch;
 
@@ -31,15 +32,15 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 enum Order {
     Write(Vec<Write>),
     Samples { minute_ms: i64, rows: Vec<SampleRow> },
-    Close(Sender<()>),
 }
 
 /// What became of the store.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// It cannot be written; supervision goes on without it.
     Failed(String),
-    /// It can be written again; so many rows were lost meanwhile.
+    /// It was written, after a failure or after more came at once than could wait for it. So many
+    /// rows were lost meanwhile.
     Recovered {
         /// Rows that were dropped.
         lost: u64,
@@ -47,10 +48,12 @@ pub enum News {
 }
 
 /// A handle on the writer. Orders are taken at once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Archive {
     orders: Option<SyncSender<Order>>,
     refused: Arc<AtomicU64>,
+    /// Disconnected when the writer has ended.
+    ended: Receiver<Infallible>,
 }
 
 /// What the writer needs to know.
@@ -59,8 +62,9 @@ pub struct Setup {
     pub dir: PathBuf,
     /// How long rows are kept; looked at each time rows are thrown away.
     pub config: watch::Receiver<AgentdConfig>,
-    /// Where news goes. Called on the writer's thread; must not block.
-    pub tell: Box<dyn Fn(News) + Send>,
+    /// Where news goes. Called on the writer's thread; must not block. `false`: it could not be
+    /// taken just now and is told again.
+    pub tell: Box<dyn Fn(News) -> bool + Send>,
 }
 
 impl std::fmt::Debug for Setup {
@@ -76,44 +80,46 @@ impl Archive {
         let (orders, inbox) = sync_channel(QUEUE);
         let refused = Arc::new(AtomicU64::new(0));
         let writer = Writer::new(store, setup, Arc::clone(&refused));
-        std::thread::Builder::new().name("archive".into()).spawn(move || writer.run(&inbox))?;
-        Ok(Self { orders: Some(orders), refused })
+        let (alive, ended) = channel();
+        std::thread::Builder::new().name("archive".into()).spawn(move || {
+            let _alive = alive;
+            writer.run(&inbox);
+        })?;
+        Ok(Self { orders: Some(orders), refused, ended })
     }
 
     /// An archive that keeps nothing.
     #[cfg(test)]
     pub fn none() -> Self {
-        Self { orders: None, refused: Arc::default() }
+        Self { orders: None, refused: Arc::default(), ended: channel().1 }
     }
 
-    /// Takes rows to be written together.
-    pub fn write(&self, rows: Vec<Write>) {
-        self.send(Order::Write(rows));
+    /// Takes rows to be written together. `false`: too much waits already, and they are lost.
+    pub fn write(&self, rows: Vec<Write>) -> bool {
+        self.send(Order::Write(rows))
     }
 
-    /// Takes readings of the minute that began at `minute_ms`.
-    pub fn samples(&self, minute_ms: i64, rows: Vec<SampleRow>) {
-        self.send(Order::Samples { minute_ms, rows });
+    /// Takes readings of the minute that began at `minute_ms`. `false` as in [`Archive::write`].
+    pub fn samples(&self, minute_ms: i64, rows: Vec<SampleRow>) -> bool {
+        self.send(Order::Samples { minute_ms, rows })
     }
 
-    /// Writes what is left and closes the files; gives up after `limit`.
-    pub fn close(&self, limit: Duration) {
-        let (done, wait) = channel();
-        if let Some(orders) = &self.orders {
-            // A writer that hangs takes nothing more; then there is nothing to wait for.
-            drop(orders.try_send(Order::Close(done)));
-        }
-        if wait.recv_timeout(limit).is_err() {
-            tracing::warn!("store was not closed in time");
+    /// Waits until everything that was taken is written and the files are closed, for at most `limit`.
+    pub fn close(mut self, limit: Duration) {
+        // The writer ends when it has taken what was sent and nobody can send any more.
+        drop(self.orders.take());
+        if self.ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("store was not closed in time: the last events may be missing in it");
         }
     }
 
-    fn send(&self, order: Order) {
-        if let Some(orders) = &self.orders
-            && orders.try_send(order).is_err()
-        {
+    fn send(&self, order: Order) -> bool {
+        let Some(orders) = &self.orders else { return true };
+        let is_taken = orders.try_send(order).is_ok();
+        if !is_taken {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
+        is_taken
     }
 }
 
@@ -126,7 +132,11 @@ struct Writer {
     /// Number of the last event that the store has.
     written: u64,
     is_failed: bool,
+    /// When the store was last tried to be opened.
+    tried: Mono,
     samples_failed: bool,
+    /// News that nobody could take yet.
+    untold: VecDeque<News>,
 }
 
 impl Writer {
@@ -141,33 +151,26 @@ impl Writer {
             refused,
             written,
             is_failed,
+            tried: clock::mono(),
             samples_failed: false,
+            untold: VecDeque::new(),
         }
     }
 
     fn run(mut self, inbox: &Receiver<Order>) {
         let mut pruned = clock::mono();
         loop {
-            let wait = if self.is_failed { RETRY } else { PRUNE_EVERY };
+            let is_well = !self.is_failed && self.untold.is_empty();
+            let wait = if is_well { PRUNE_EVERY } else { RETRY };
             match inbox.recv_timeout(wait) {
-                Ok(order) => {
-                    if let Some(done) = self.take(order, inbox) {
-                        self.flush();
-                        if let Some(store) = self.store.take()
-                            && let Err(err) = store.close()
-                        {
-                            tracing::warn!(err = %Chain(&err), "store did not close cleanly");
-                        }
-                        if done.send(()).is_err() {
-                            tracing::warn!("store closed after its time");
-                        }
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => self.reopen(),
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(order) => self.take(order, inbox),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.end(),
             }
+            // Whatever woke this up: a busy agentd gets its store back, too.
+            self.reopen();
             self.flush();
+            self.tell();
             if clock::mono().since(pruned) >= PRUNE_EVERY {
                 pruned = clock::mono();
                 self.prune();
@@ -175,18 +178,25 @@ impl Writer {
         }
     }
 
+    fn end(mut self) {
+        self.flush();
+        if let Some(store) = self.store.take()
+            && let Err(err) = store.close()
+        {
+            tracing::warn!(err = %Chain(&err), "store did not close cleanly");
+        }
+    }
+
     /// Takes this order and those already waiting behind it, up to a group's worth.
-    fn take(&mut self, first: Order, inbox: &Receiver<Order>) -> Option<Sender<()>> {
+    fn take(&mut self, first: Order, inbox: &Receiver<Order>) {
         let mut next = Some(first);
         while let Some(order) = next {
             match order {
                 Order::Write(rows) => self.keep(rows),
                 Order::Samples { minute_ms, rows } => self.sample(minute_ms, &rows),
-                Order::Close(done) => return Some(done),
             }
             next = if self.pending.len() < GROUP { inbox.try_recv().ok() } else { None };
         }
-        None
     }
 
     fn keep(&mut self, rows: Vec<Write>) {
@@ -206,15 +216,15 @@ impl Writer {
                 Ok(()) => {
                     self.pending.drain(..count);
                     self.written = written;
-                    if std::mem::take(&mut self.is_failed) {
-                        let refused = self.refused.swap(0, Ordering::Relaxed);
-                        let lost = std::mem::take(&mut self.lost) + refused;
-                        (self.setup.tell)(News::Recovered { lost });
+                    self.lost += self.refused.swap(0, Ordering::Relaxed);
+                    if std::mem::take(&mut self.is_failed) || self.lost > 0 {
+                        let lost = std::mem::take(&mut self.lost);
+                        self.untold.push_back(News::Recovered { lost });
                     }
                 }
                 Err(err) => {
                     if !std::mem::replace(&mut self.is_failed, true) {
-                        (self.setup.tell)(News::Failed(Chain(&err).to_string()));
+                        self.untold.push_back(News::Failed(Chain(&err).to_string()));
                     }
                     if err.kind() == ErrorKind::Corrupt {
                         // Opening it again sets it aside.
@@ -223,6 +233,17 @@ impl Writer {
                     return;
                 }
             }
+        }
+    }
+
+    /// In the order in which it happened. What cannot be told now is told at the next turn: the last
+    /// word on the store must not get lost.
+    fn tell(&mut self) {
+        while let Some(news) = self.untold.front() {
+            if !(self.setup.tell)(news.clone()) {
+                return;
+            }
+            self.untold.pop_front();
         }
     }
 
@@ -239,9 +260,15 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        if self.store.is_none()
-            && let Ok((store, opened)) = Store::open(&self.setup.dir)
-        {
+        let now = clock::mono();
+        if self.store.is_some() || now.since(self.tried) < RETRY {
+            return;
+        }
+        self.tried = now;
+        if let Ok((store, opened)) = Store::open(&self.setup.dir) {
+            for file in &opened.set_aside {
+                tracing::warn!(file = %file.display(), "damaged file of the store was set aside");
+            }
             self.store = Some(store);
             self.written = opened.last_seq;
         }
@@ -319,7 +346,15 @@ mod tests {
         let home = dir.path().join("state");
         let (told, news) = channel();
         let (_keep, config) = watch::channel(AgentdConfig::default());
-        let tell = Box::new(move |what| told.send(what).unwrap());
+        // Busy at first: news is told until it is heard.
+        let busy = std::sync::atomic::AtomicBool::new(true);
+        let tell = Box::new(move |what| {
+            let is_busy = busy.swap(false, Ordering::Relaxed);
+            if !is_busy {
+                told.send(what).unwrap();
+            }
+            !is_busy
+        });
         let setup = Setup { dir: home.clone(), config, tell };
         let archive = Archive::start(None, setup).unwrap();
         archive.write(vec![event(100)]);

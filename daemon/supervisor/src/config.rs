@@ -10,7 +10,6 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::slice;
 
 use agentd_model::{
     AgentName, AgentSpec, AgentdConfig, Paths, SetProblem, check_set, parse_agentd, parse_spec,
@@ -36,6 +35,7 @@ pub struct Loaded {
 pub fn load(paths: &Paths) -> Loaded {
     let mut loaded = Loaded::default();
     load_agentd(paths, &mut loaded);
+    let mut sources = Sources::new();
     let mut candidates: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for dir in [paths.site(), paths.vendor()] {
         for file in list(&dir.join("agents.d"), &mut loaded.problems) {
@@ -46,7 +46,8 @@ pub fn load(paths: &Paths) -> Loaded {
     for (stem, files) in &candidates {
         for file in files {
             match load_spec(stem, file) {
-                Ok(Some(spec)) => {
+                Ok(Some((spec, text))) => {
+                    sources.insert(spec.name.clone(), (file.clone(), text));
                     loaded.specs.insert(spec.name.clone(), spec);
                     break;
                 }
@@ -55,9 +56,12 @@ pub fn load(paths: &Paths) -> Loaded {
             }
         }
     }
-    drop_unsound(&mut loaded);
+    drop_unsound(&mut loaded, &sources);
     loaded
 }
+
+/// Each sound agent's file and its text, for telling where a problem between files stands.
+type Sources = BTreeMap<AgentName, (PathBuf, String)>;
 
 fn load_agentd(paths: &Paths, loaded: &mut Loaded) {
     for dir in [paths.site(), paths.vendor()] {
@@ -73,15 +77,14 @@ fn load_agentd(paths: &Paths, loaded: &mut Loaded) {
                 ),
             },
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            Err(err) => loaded.problems.push(problem_in(&file, format!("cannot be read: {err}"))),
+            Err(err) => loaded.problems.push(unread(&file, &err)),
         }
     }
 }
 
-/// `None`: an empty file, the agent is masked.
-fn load_spec(stem: &str, file: &Path) -> Result<Option<AgentSpec>, Vec<Problem>> {
-    let text =
-        read(file).map_err(|err| vec![problem_in(file, format!("cannot be read: {err}"))])?;
+/// The spec and its text. `None`: an empty file, the agent is masked.
+fn load_spec(stem: &str, file: &Path) -> Result<Option<(AgentSpec, String)>, Vec<Problem>> {
+    let text = read(file).map_err(|err| vec![unread(file, &err)])?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -102,7 +105,7 @@ fn load_spec(stem: &str, file: &Path) -> Result<Option<AgentSpec>, Vec<Problem>>
         let message = format!("{shown}:{line}:{column}: exec: {} {why}", spec.exec[0]);
         return Err(vec![problem_in(file, message)]);
     }
-    Ok(Some(spec))
+    Ok(Some((spec, text)))
 }
 
 fn not_runnable(program: &str) -> Option<String> {
@@ -129,33 +132,57 @@ fn place_of(text: &str, key: &str) -> (usize, usize) {
 
 /// Takes out agents that need what is not there or wait for each other, until the rest fits
 /// together. One that only comes after what is not there stays: order is no requirement.
-fn drop_unsound(loaded: &mut Loaded) {
+fn drop_unsound(loaded: &mut Loaded, sources: &Sources) {
     loop {
         let specs: Vec<AgentSpec> = loaded.specs.values().cloned().collect();
         let Err(problems) = check_set(specs) else { return };
         for problem in &problems {
-            let agents = match problem {
+            let placed = problem_between(problem, &loaded.specs, sources);
+            match problem {
                 SetProblem::Missing { name, key: "after", missing, .. } => {
                     if let Some(spec) = loaded.specs.get_mut(name) {
                         spec.after.remove(missing);
                     }
-                    slice::from_ref(name)
                 }
                 SetProblem::Missing { name, .. } | SetProblem::Duplicate { name, .. } => {
                     loaded.specs.remove(name);
-                    slice::from_ref(name)
                 }
                 SetProblem::Cycle { cycle } => {
                     loaded.specs.retain(|name, _| !cycle.contains(name));
-                    cycle.as_slice()
                 }
-            };
-            loaded.problems.push(Problem {
-                area: "config".into(),
-                subject: agents.first().map(ToString::to_string).unwrap_or_default(),
-                message: problem.to_string(),
-            });
+            }
+            loaded.problems.push(placed);
         }
+    }
+}
+
+/// A problem between files, at the line of the first of them that makes it.
+fn problem_between(
+    problem: &SetProblem,
+    specs: &BTreeMap<AgentName, AgentSpec>,
+    sources: &Sources,
+) -> Problem {
+    let (name, key) = match problem {
+        SetProblem::Missing { name, key, .. } => (Some(name), *key),
+        SetProblem::Duplicate { name, .. } => (Some(name), "name"),
+        SetProblem::Cycle { cycle } => {
+            let name = cycle.first();
+            let next = cycle.get(1).or(name);
+            let needs = name.and_then(|name| specs.get(name)).map(|spec| &spec.needs);
+            let is_need = next.is_some_and(|next| needs.is_some_and(|needs| needs.contains(next)));
+            (name, if is_need { "needs" } else { "after" })
+        }
+    };
+    match name.and_then(|name| sources.get(name)) {
+        Some((file, text)) => {
+            let (line, column) = place_of(text, key);
+            problem_in(file, format!("{}:{line}:{column}: {problem}", file.display()))
+        }
+        None => Problem {
+            area: "config".into(),
+            subject: name.map(ToString::to_string).unwrap_or_default(),
+            message: problem.to_string(),
+        },
     }
 }
 
@@ -164,7 +191,7 @@ fn list(dir: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
         Ok(entries) => entries,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Vec::new(),
         Err(err) => {
-            problems.push(problem_in(dir, format!("cannot be listed: {err}")));
+            problems.push(problem_in(dir, format!("{}: cannot be listed: {err}", dir.display())));
             return Vec::new();
         }
     };
@@ -178,11 +205,20 @@ fn list(dir: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 fn read(file: &Path) -> io::Result<String> {
-    let size = fs::metadata(file)?.len();
+    let meta = fs::metadata(file)?;
+    if !meta.is_file() {
+        // Reading a pipe waits for a writer, for ever.
+        return Err(io::Error::other("it is not a file"));
+    }
+    let size = meta.len();
     if size > MAX_FILE {
         return Err(io::Error::other(format!("it has {size} bytes, more than {MAX_FILE}")));
     }
     fs::read_to_string(file)
+}
+
+fn unread(file: &Path, err: &io::Error) -> Problem {
+    problem_in(file, format!("{}: cannot be read: {err}", file.display()))
 }
 
 fn problem_in(file: &Path, message: String) -> Problem {
@@ -269,7 +305,13 @@ mod tests {
         ]);
         let loaded = load(&paths);
         assert_eq!(names(&loaded), ["web"]);
-        assert!(loaded.problems[0].message.contains("a -> b -> a"), "{:?}", loaded.problems);
-        assert!(loaded.problems.iter().any(|problem| problem.subject == "c"));
+        let message = &loaded.problems[0].message;
+        assert!(
+            message.ends_with("a.toml:5:1: agents wait for each other: a -> b -> a"),
+            "{message}"
+        );
+        let left = &loaded.problems[1];
+        assert!(left.subject.ends_with("/c.toml"), "{left:?}");
+        assert!(left.message.contains("c.toml:5:1: c: agent.needs: "), "{left:?}");
     }
 }

@@ -155,9 +155,9 @@ impl Control {
     }
 
     /// Past events that the query asks for, then those to come.
-    pub async fn follow(&self, caller: &Caller, query: EventQuery) -> Result<Follow, ControlError> {
+    pub fn follow(&self, caller: &Caller, query: EventQuery) -> Result<Follow, ControlError> {
         self.may_read(caller, "following events")?;
-        Follow::begin(&self.events, &self.history, query).await
+        Follow::begin(&self.events, &self.history, query)
     }
 
     /// Findings.

@@ -106,6 +106,8 @@ pub struct Owner {
     config: watch::Sender<AgentdConfig>,
     all_ready: Option<Mono>,
     stopping: bool,
+    /// Answers to the requests of this turn.
+    answers: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 impl std::fmt::Debug for Owner {
@@ -157,6 +159,7 @@ impl Owner {
             config,
             all_ready: None,
             stopping: false,
+            answers: Vec::new(),
         };
         if let Some(error) = store_error {
             owner.store_failed(error);
@@ -196,15 +199,17 @@ impl Owner {
         loop {
             let next = self.timers.first().map(|(at, _)| at.since(clock::mono()));
             tokio::select! {
+                // Time first: it comes seldom, and nobody who asks or talks all the time may hold
+                // up a timer or the watchdog.
                 biased;
                 Ok(()) = stop.changed(), if !self.stopping => self.begin_stop(),
-                Some(request) = self.requests.recv() => self.requested(request),
-                Some(news) = self.news.recv() => self.heard(news),
                 () = sleep(next) => self.fire(),
                 _ = tick.tick() => {
                     self.assess_all();
                     beat(&self.snapshot.borrow());
                 }
+                Some(request) = self.requests.recv() => self.requested(request),
+                Some(news) = self.news.recv() => self.heard(news),
             }
             // What else waits already, so that one snapshot shows it all.
             for _ in 0..256 {
@@ -214,13 +219,14 @@ impl Owner {
                 }
             }
             self.settle();
+            self.answers.drain(..).for_each(|answer| answer());
             if self.stopping && self.managed.values().all(Managed::is_at_rest) {
                 break;
             }
         }
         let stopped = Draft::new(kind::AGENTD, "agentd stopped").with("pid", std::process::id());
         self.recorder.record(stopped, vec![]);
-        self.recorder.archive().close(Duration::from_secs(5));
+        self.recorder.close(Duration::from_secs(5));
     }
 
     fn begin_stop(&mut self) {
@@ -320,12 +326,15 @@ impl Owner {
     }
 
     fn note_all_ready(&mut self) {
-        let mut wanted = self.managed.values().filter(|m| m.agent.want == Want::Up).peekable();
-        if self.all_ready.is_none() && wanted.peek().is_some() && wanted.all(Managed::is_running) {
+        if self.all_ready.is_some() {
+            return;
+        }
+        let wanted = || self.managed.values().filter(|managed| managed.agent.want == Want::Up);
+        let count = wanted().count();
+        if count > 0 && wanted().all(Managed::is_running) {
             let now = clock::mono();
             self.all_ready = Some(now);
-            let count = self.managed.len();
-            let message = format!("all {count} agents are running");
+            let message = format!("all {count} wanted agents are running");
             let draft = Draft::new(kind::AGENTD, message).with("boot_ms", now.0.as_millis());
             self.recorder.record(draft, vec![]);
         }
@@ -344,8 +353,10 @@ impl Owner {
             }
             News::Store(archive::News::Failed(error)) => self.store_failed(error),
             News::Store(archive::News::Recovered { lost }) => {
-                self.store_problem = None;
-                let message = format!("the store works again; {lost} rows were lost");
+                let message = match self.store_problem.take() {
+                    Some(_) => format!("the store works again; {lost} rows were lost"),
+                    None => format!("the store could not keep up; {lost} rows were lost"),
+                };
                 let draft = Draft::new(kind::STORE_RECOVERED, message).with("lost", lost);
                 self.recorder.record(draft, vec![]);
             }
@@ -484,10 +495,15 @@ impl Owner {
 
     fn add(&mut self, spec: AgentSpec) {
         let name = spec.name.clone();
-        let enabled = self.enabled.get(&name).copied().unwrap_or(spec.enabled);
+        let enabled = self.is_enabled(&spec);
         self.specs.insert(name.clone(), spec.clone());
         self.managed.insert(name.clone(), Managed::new(spec, enabled));
         self.dirty.insert(name);
+    }
+
+    /// What the operator said, else what the file says.
+    fn is_enabled(&self, spec: &AgentSpec) -> bool {
+        self.enabled.get(&spec.name).copied().unwrap_or(spec.enabled)
     }
 
     /// The state of the archive's rows for a change of a finding and the event that tells it.

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use agentd_model::AgentName;
 use agentd_protocol::control::{EventQuery, EventView, kind};
@@ -88,6 +89,15 @@ impl Events {
         newest
     }
 
+    /// Everything that memory holds above `last` and `query` asks for, oldest first; and the newest
+    /// number that was looked at for it.
+    pub fn onward(&self, query: &EventQuery, last: u64) -> (Vec<EventView>, u64) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = kept.iter().filter(|event| event.seq > last && matches(query, event));
+        let newest = kept.back().map_or(last, |event| event.seq.max(last));
+        (fitting.map(|event| EventView::clone(event)).collect(), newest)
+    }
+
     /// The lowest number that memory still holds.
     pub fn oldest(&self) -> Option<u64> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).front().map(|event| event.seq)
@@ -129,6 +139,11 @@ impl Recorder {
         &self.archive
     }
 
+    /// Waits until everything is written and the store is closed, for at most `limit`.
+    pub fn close(self, limit: Duration) {
+        self.archive.close(limit);
+    }
+
     /// Number of the last event.
     pub fn seq(&self) -> u64 {
         self.seq
@@ -147,7 +162,8 @@ impl Recorder {
         };
         log(&event);
         rows.insert(0, Write::Event(row(&event, draft.agent)));
-        self.archive.write(rows);
+        // What is lost is told in its place by the store: numbers are missing then.
+        let _: bool = self.archive.write(rows);
         let event = Arc::new(event);
         {
             let mut kept = self.events.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -91,12 +91,10 @@ pub(crate) fn start(
     let (config_in, config) = watch::channel(loaded.agentd);
     let tell = {
         let inbox = news_in.clone();
-        // Told again at the next change if the owner's inbox is full just now.
-        Box::new(move |what| drop(inbox.try_send(News::Store(what))))
+        Box::new(move |what| inbox.try_send(News::Store(what)).is_ok())
     };
     let setup = Setup { dir: paths.state(), config: config.clone(), tell };
-    let archive = Archive::start(opened.store.map(|store| (store, opened.last_seq)), setup)
-        .context("cannot start the archive")?;
+    let archive = Archive::start(opened.store, setup).context("cannot start the archive")?;
     let recorder = Recorder::new(opened.last_seq, archive);
     let events = recorder.events();
     let beginning = Beginning {
@@ -168,7 +166,9 @@ fn program() -> anyhow::Result<PathBuf> {
 /// What a store gives to begin with, or why there is none.
 #[derive(Default)]
 struct Opened {
-    store: Option<Store>,
+    /// The store, and the number of the last event that it has.
+    store: Option<(Store, u64)>,
+    /// The number after which numbers go on.
     last_seq: u64,
     enabled: std::collections::BTreeMap<agentd_model::AgentName, bool>,
     findings: Vec<agentd_store::FindingRow>,
@@ -180,9 +180,11 @@ impl Opened {
     fn open(paths: &Paths) -> Self {
         let opened = Store::open(&paths.state()).and_then(|(store, opened)| {
             let (enabled, findings) = (store.enabled()?, store.open_findings()?);
+            let is_new = opened.set_aside.iter().any(|file| is_aside_of(file, &paths.database()));
+            let last_seq = if is_new { beyond_all() } else { opened.last_seq };
             Ok(Self {
-                store: Some(store),
-                last_seq: opened.last_seq,
+                store: Some((store, opened.last_seq)),
+                last_seq,
                 enabled,
                 findings,
                 set_aside: opened.set_aside,
@@ -190,12 +192,24 @@ impl Opened {
             })
         });
         opened.unwrap_or_else(|err| Self {
-            // Above every number a store can hold, so that numbers still rise when it is back.
-            last_seq: u64::try_from(clock::wall_ms()).unwrap_or(0),
+            last_seq: beyond_all(),
             error: Some(Chain(&err).to_string()),
             ..Self::default()
         })
     }
+}
+
+/// Whether `file` is what became of the damaged `database`.
+fn is_aside_of(file: &Path, database: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name(file).zip(name(database)).is_some_and(|(file, database)| file.starts_with(&database))
+}
+
+/// A number above every one that was given out before: nobody makes a thousand events a second for
+/// long. For where it is not known what was given out: a client that follows from the last number
+/// it knows must not be deaf until the new ones have caught up.
+fn beyond_all() -> u64 {
+    u64::try_from(clock::wall_ms()).unwrap_or(0)
 }
 
 fn limits(facts: &HostFacts, mode: Mode, paths: &Paths) -> Vec<String> {

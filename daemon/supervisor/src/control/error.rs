@@ -83,7 +83,7 @@ impl ControlError {
             }
             Self::Forbidden { .. } => Code::Forbidden,
             Self::Refused(Refused::Stopping) | Self::Plan { .. } => Code::Conflict,
-            Self::Store(_) | Self::Gone => Code::Unavailable,
+            Self::Store(_) | Self::Gone | Self::Refused(Refused::NotKept(_)) => Code::Unavailable,
             Self::Timeout { .. } => Code::Timeout,
             Self::Busy => Code::Exhausted,
             Self::Broken { .. } => Code::Internal,

@@ -114,6 +114,20 @@ impl History {
         Ok(MetricSeries { name, unit: series.unit, points: points.collect() })
     }
 
+    /// The oldest [`MOST`] events above `last` that `query` asks for, oldest first.
+    pub(super) async fn events_onward(
+        &self,
+        query: &EventQuery,
+        last: u64,
+    ) -> Result<Vec<EventView>, ControlError> {
+        let agent = query.agent.as_deref().map(parse).transpose()?;
+        let since = query.since_ms;
+        let rows = self
+            .read(move |reader| reader.events_onward(last, since, agent.as_ref(), MOST))
+            .await?;
+        Ok(rows.into_iter().map(record::view).collect())
+    }
+
     async fn events(&self, query: &EventQuery, limit: u32) -> Result<Vec<EventView>, ControlError> {
         let agent = query.agent.as_deref().map(parse).transpose()?;
         let (after, since) = (query.after_seq.unwrap_or(0), query.since_ms);

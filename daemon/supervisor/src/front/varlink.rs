@@ -18,10 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agentd_model::AgentdConfig;
 use nix::unistd::Gid;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::caller::Caller;
 use crate::control::Control;
+
+/// How many are told at a time that there is no seat for them.
+const DOOR: usize = 16;
 
 /// The socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +81,13 @@ fn admit(stream: UnixStream, control: &Control, seats: &Seats) {
     };
     let Some(seat) = seats.take(caller.uid) else {
         tracing::debug!(caller_uid = caller.uid, "too many connections");
-        tokio::spawn(connection::turn_away(stream));
+        // Being told why costs a descriptor for a while: only so many are, the others hear nothing.
+        if let Ok(place) = Arc::clone(&seats.door).try_acquire_owned() {
+            tokio::spawn(async move {
+                connection::turn_away(stream).await;
+                drop(place);
+            });
+        }
         return;
     };
     let control = control.clone();
@@ -101,6 +110,8 @@ fn caller_of(stream: &UnixStream) -> io::Result<Caller> {
 struct Seats {
     config: watch::Receiver<AgentdConfig>,
     taken: Arc<Mutex<HashMap<u32, u32>>>,
+    /// For those who are told that there is no seat.
+    door: Arc<Semaphore>,
 }
 
 /// Held by a connection; given back when dropped.
@@ -112,7 +123,7 @@ struct Seat {
 
 impl Seats {
     fn new(config: watch::Receiver<AgentdConfig>) -> Self {
-        Self { config, taken: Arc::default() }
+        Self { config, taken: Arc::default(), door: Arc::new(Semaphore::new(DOOR)) }
     }
 
     /// root may always come in: whoever repairs the machine must not be locked out by others.

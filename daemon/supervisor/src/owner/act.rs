@@ -132,6 +132,9 @@ impl Owner {
             inbox: self.inbox.clone(),
         };
         let settings = managed.settings();
+        if ends.is_some() {
+            managed.said.asked(clock::mono());
+        }
         managed.process = Some(Process {
             pidfd,
             channel: ends.map(|ends| Channel::open(ends, settings, teller)),
@@ -172,7 +175,7 @@ impl Owner {
             Said::Sample(values) => self.sampled(values),
             Said::Settled(reply) => {
                 if let Some(managed) = self.managed.get_mut(name) {
-                    managed.said.problems = reply.problems;
+                    managed.said.answered(reply.problems);
                 }
                 self.assess(name, clock::mono());
             }
@@ -244,7 +247,9 @@ impl Owner {
             last: value,
             last_ms: now_ms,
         });
-        self.recorder.archive().samples(now_ms - now_ms.rem_euclid(60_000), rows.collect());
+        let minute_ms = now_ms - now_ms.rem_euclid(60_000);
+        // A reading that is lost is a gap in its series, and shown as one.
+        let _: bool = self.recorder.archive().samples(minute_ms, rows.collect());
     }
 
     pub(super) fn assess_all(&mut self) {

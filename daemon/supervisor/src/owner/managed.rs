@@ -15,6 +15,8 @@ use crate::news::Generation;
 
 /// How long an agent that was slowed counts as degraded.
 const SLOWED_FOR: Duration = Duration::from_secs(60);
+/// Heartbeats within which an agent must answer to its settings: as many as it may miss.
+const ANSWER_WITHIN: u32 = 3;
 
 /// One agent, its spec and its process.
 #[derive(Debug)]
@@ -53,9 +55,28 @@ pub(super) struct SaidOfItself {
     pub(super) version: Option<String>,
     pub(super) checks: BTreeMap<String, Check>,
     /// What it could not use in its settings.
-    pub(super) problems: Vec<String>,
+    problems: Vec<String>,
     slowed: Option<Mono>,
     pub(super) findings_refused: usize,
+    /// How many answers to settings it owes, and since when the first.
+    owes: Option<(u32, Mono)>,
+}
+
+impl SaidOfItself {
+    /// It was sent settings.
+    pub(super) fn asked(&mut self, now: Mono) {
+        let (count, since) = self.owes.unwrap_or((0, now));
+        self.owes = Some((count + 1, since));
+    }
+
+    /// It answered to settings, and could not use these.
+    pub(super) fn answered(&mut self, problems: Vec<String>) {
+        self.owes = match self.owes {
+            Some((count, since)) if count > 1 => Some((count - 1, since)),
+            Some(_) | None => None,
+        };
+        self.problems = problems;
+    }
 }
 
 /// One check of an agent.
@@ -182,6 +203,10 @@ impl Managed {
             return (Health::Stale, vec![format!("not heard from for {} s", silent.as_secs())]);
         }
         let mut reasons = self.said.problems.clone();
+        let allowed = self.spec.restart.heartbeat * ANSWER_WITHIN;
+        if self.said.owes.is_some_and(|(_, since)| now.since(since) > allowed) {
+            reasons.push("does not answer to its settings".into());
+        }
         if self.said.slowed.is_some_and(|at| now.since(at) < SLOWED_FOR) {
             reasons.push("sends faster than it may and is read slowly".into());
         }

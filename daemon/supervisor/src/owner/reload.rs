@@ -6,6 +6,7 @@ use agentd_model::{AgentName, Change, Event, SpecDiff, Want, diff};
 use agentd_protocol::control::{ReloadReport, kind};
 
 use super::{Owner, Refused};
+use crate::clock;
 use crate::config::Loaded;
 use crate::record::Draft;
 
@@ -63,7 +64,9 @@ impl Owner {
         for (name, change) in changed {
             let Some(spec) = specs.remove(&name) else { continue };
             self.specs.insert(name.clone(), spec.clone());
+            let enabled = self.is_enabled(&spec);
             let Some(managed) = self.managed.get_mut(&name) else { continue };
+            managed.enabled = enabled;
             managed.spec = Arc::new(spec);
             self.dirty.insert(name.clone());
             match change {
@@ -74,9 +77,11 @@ impl Owner {
         }
         for name in added {
             let Some(spec) = specs.remove(&name) else { continue };
+            let enabled = self.is_enabled(&spec);
             if let Some(managed) = self.managed.get_mut(&name) {
                 // Removed and back before its old process was gone.
                 self.specs.insert(name.clone(), spec.clone());
+                managed.enabled = enabled;
                 managed.spec = Arc::new(spec);
                 managed.is_removed = false;
             } else {
@@ -98,11 +103,13 @@ impl Owner {
 
     /// Sends a running agent its checks' settings; one that does not take them is started anew.
     fn send_settings(&mut self, name: &AgentName) {
-        let Some(managed) = self.managed.get(name) else { return };
-        let Some(process) = &managed.process else { return };
+        let Some(managed) = self.managed.get_mut(name) else { return };
         let settings = managed.settings();
-        let is_sent = process.channel.as_ref().is_none_or(|channel| channel.reload(settings));
-        if !is_sent {
+        let Some(process) = &managed.process else { return };
+        let Some(channel) = &process.channel else { return };
+        if channel.reload(settings) {
+            managed.said.asked(clock::mono());
+        } else {
             self.restart_if_wanted(name);
         }
     }

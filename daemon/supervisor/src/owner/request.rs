@@ -80,6 +80,9 @@ pub enum Refused {
     /// agentd stops.
     #[error("agentd is stopping and starts nothing any more")]
     Stopping,
+    /// It would be forgotten at the next start.
+    #[error("this could not be kept for the next start: {0}")]
+    NotKept(String),
     /// The configuration has problems; the last good one stays in force.
     #[error("the configuration has problems, the last good one stays in force:\n{0}")]
     Config(String),
@@ -92,12 +95,18 @@ impl Owner {
             Request::Agent { verb, name, by, answer } => {
                 let decided = self.decide(verb, &name);
                 self.note_request(verb, &name, by, &decided);
-                drop(answer.send(decided));
+                self.answer_later(answer, decided);
             }
             Request::Reload { loaded, dry_run, answer } => {
-                drop(answer.send(self.reload(*loaded, dry_run)));
+                let report = self.reload(*loaded, dry_run);
+                self.answer_later(answer, report);
             }
         }
+    }
+
+    /// Answers once the snapshot shows what was done: whoever asks and then looks must see it.
+    fn answer_later<T: Send + 'static>(&mut self, answer: oneshot::Sender<T>, what: T) {
+        self.answers.push(Box::new(move || drop(answer.send(what))));
     }
 
     fn decide(&mut self, verb: Verb, name: &AgentName) -> Result<Disposition, Refused> {
@@ -118,8 +127,8 @@ impl Owner {
                 self.put(name, Event::Restart);
                 Ok(Disposition::Accepted)
             }
-            Verb::Enable => Ok(self.enable(name, true)),
-            Verb::Disable => Ok(self.enable(name, false)),
+            Verb::Enable => self.enable(name, true),
+            Verb::Disable => self.enable(name, false),
         }
     }
 
@@ -127,16 +136,25 @@ impl Owner {
         if self.step(name, event) { Disposition::Accepted } else { Disposition::AlreadySo }
     }
 
-    fn enable(&mut self, name: &AgentName, enabled: bool) -> Disposition {
-        let Some(managed) = self.managed.get_mut(name) else { return Disposition::AlreadySo };
+    /// Refused while it could not be kept: it is a promise about the next start.
+    fn enable(&mut self, name: &AgentName, enabled: bool) -> Result<Disposition, Refused> {
+        let Some(managed) = self.managed.get_mut(name) else {
+            return Err(Refused::Unknown(name.clone()));
+        };
         if managed.enabled == enabled {
-            return Disposition::AlreadySo;
+            return Ok(Disposition::AlreadySo);
+        }
+        if let Some(problem) = &self.store_problem {
+            return Err(Refused::NotKept(problem.message.clone()));
+        }
+        let row = Write::Enabled { agent: name.clone(), enabled };
+        if !self.recorder.archive().write(vec![row]) {
+            return Err(Refused::NotKept("too much waits to be written; try again".into()));
         }
         managed.enabled = enabled;
         self.enabled.insert(name.clone(), enabled);
-        self.recorder.archive().write(vec![Write::Enabled { agent: name.clone(), enabled }]);
         self.dirty.insert(name.clone());
-        Disposition::Accepted
+        Ok(Disposition::Accepted)
     }
 
     fn note_request(
@@ -151,7 +169,7 @@ impl Owner {
             Ok(Disposition::AlreadySo) => "already so",
             // Anyone may name an agent that is not there; that leaves no trace.
             Err(Refused::Unknown(_)) => return,
-            Err(Refused::Stopping | Refused::Config(_)) => "refused",
+            Err(Refused::Stopping | Refused::NotKept(_) | Refused::Config(_)) => "refused",
         };
         let message = format!("{} asked by uid {}: {words}", verb.as_str(), by.uid);
         let draft = Draft::new(kind::REQUEST, message)

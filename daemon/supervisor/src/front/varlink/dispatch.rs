@@ -6,8 +6,8 @@ use agentd_protocol::control::{
     MetricQuery, ReloadArg, RequestReply,
 };
 use agentd_protocol::{Call, Code, Reply, message};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::service;
@@ -20,6 +20,11 @@ pub(super) enum Answer {
     Once(Reply),
     Stream(Box<Follow>),
 }
+
+/// The parameters of a method that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// A call that Control does not see, or that it refuses.
 enum Refusal {
@@ -42,7 +47,7 @@ pub(super) async fn answer(call: Call, caller: &Caller, control: &Control) -> An
         return Answer::Once(service::answer(method, call.parameters));
     }
     let answered = match (interface, method) {
-        (EVENTS, "Follow") => follow(call.parameters, caller, control).await,
+        (EVENTS, "Follow") => follow(call.parameters, caller, control),
         _ => once(interface, method, call.parameters, caller, control)
             .await
             .map(|parameters| Answer::Once(Reply { parameters, continues: false, error: None })),
@@ -50,13 +55,13 @@ pub(super) async fn answer(call: Call, caller: &Caller, control: &Control) -> An
     answered.unwrap_or_else(|refusal| Answer::Once(refused(interface, &full, &refusal)))
 }
 
-async fn follow(
+fn follow(
     parameters: Map<String, Value>,
     caller: &Caller,
     control: &Control,
 ) -> Result<Answer, Refusal> {
     let query: EventQuery = decode(parameters)?;
-    Ok(Answer::Stream(Box::new(control.follow(caller, query).await?)))
+    Ok(Answer::Stream(Box::new(control.follow(caller, query)?)))
 }
 
 async fn once(
@@ -67,7 +72,10 @@ async fn once(
     control: &Control,
 ) -> Result<Map<String, Value>, Refusal> {
     match (interface, method) {
-        (AGENTS, "List") => encode(&control.list(caller)?),
+        (AGENTS, "List") => {
+            let Nothing {} = decode(parameters)?;
+            encode(&control.list(caller)?)
+        }
         (AGENTS, "Get") => {
             let AgentArg { name } = decode(parameters)?;
             encode(&AgentReply { agent: control.get(caller, &name)? })
@@ -90,13 +98,22 @@ async fn once(
             let query: FindingQuery = decode(parameters)?;
             encode(&control.findings(caller, &query).await?)
         }
-        (METRICS, "List") => encode(&control.metrics(caller).await?),
+        (METRICS, "List") => {
+            let Nothing {} = decode(parameters)?;
+            encode(&control.metrics(caller).await?)
+        }
         (METRICS, "Read") => {
             let query: MetricQuery = decode(parameters)?;
             encode(&control.series(caller, query).await?)
         }
-        (MANAGER, "Version") => encode(&control.version()),
-        (MANAGER, "Status") => encode(&control.status(caller)?),
+        (MANAGER, "Version") => {
+            let Nothing {} = decode(parameters)?;
+            encode(&control.version())
+        }
+        (MANAGER, "Status") => {
+            let Nothing {} = decode(parameters)?;
+            encode(&control.status(caller)?)
+        }
         (MANAGER, "Reload") => {
             let ReloadArg { dry_run } = decode(parameters)?;
             encode(&control.reload(caller, dry_run).await?)
