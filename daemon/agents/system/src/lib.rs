@@ -1,7 +1,8 @@
 //! The system agent: whether the machine as a whole does its work.
 //!
 //! It looks at failed systemd units, pressure and load, processes killed for lack of memory, the
-//! clock and the last shutdown. It changes nothing; what it keeps over a reboot lies in [`STATE`].
+//! clock and the last shutdown. It changes nothing; what it keeps over a reboot lies in a folder of
+//! its own below `/var/lib/agentos`.
 #![forbid(unsafe_code)]
 
 mod load;
