@@ -10,15 +10,15 @@ mod findings;
 mod managed;
 mod reload;
 mod request;
+mod settle;
+mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_model::{
-    AgentName, AgentSpec, AgentdConfig, Event, Mono, Phase, Want, stop_order, waits_for,
-};
-use agentd_protocol::control::{AgentView, FindingView, Problem, kind};
+use agentd_model::{AgentName, AgentSpec, AgentdConfig, Event, Mono};
+use agentd_protocol::control::{Problem, kind};
 use agentd_store::{FindingRow, Write};
 use tokio::sync::{mpsc, watch};
 
@@ -33,33 +33,10 @@ use managed::Managed;
 
 pub(crate) use findings::view as finding_view;
 pub use request::{Asker, Refused, Request, Verb};
+pub use show::Snapshot;
 
 /// How often silence is looked for and the watchdog is told.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What readers see. Cheap to clone, made anew after each change.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// The last event that it shows.
-    pub seq: u64,
-    /// All agents.
-    pub agents: BTreeMap<AgentName, Arc<AgentView>>,
-    /// Their specs.
-    pub specs: BTreeMap<AgentName, Arc<AgentSpec>>,
-    /// Open findings, worst first.
-    pub findings: Arc<Vec<FindingView>>,
-    /// What is wrong with configuration and store.
-    pub problems: Arc<Vec<Problem>>,
-    /// When every wanted agent was first running.
-    pub all_ready: Option<Mono>,
-}
-
-impl Snapshot {
-    /// Milliseconds from boot (`CLOCK_BOOTTIME`) to when every wanted agent was first running.
-    pub fn all_ready_boot_ms(&self) -> Option<u64> {
-        self.all_ready.map(|at| u64::try_from(at.0.as_millis()).unwrap_or(u64::MAX))
-    }
-}
 
 /// What the owner begins with.
 #[derive(Debug)]
@@ -229,117 +206,6 @@ impl Owner {
         self.recorder.close(Duration::from_secs(5));
     }
 
-    fn begin_stop(&mut self) {
-        self.stopping = true;
-        // What has no process needs no order; what has one is stopped layer by layer.
-        let without: Vec<AgentName> = self
-            .managed
-            .iter()
-            .filter(|(_, managed)| {
-                matches!(managed.agent.phase, Phase::Waiting { .. } | Phase::Backoff { .. })
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in without {
-            self.step(&name, Event::Stop);
-        }
-    }
-
-    /// Carries on until nothing more follows: starts what need not wait any longer, stops what no
-    /// one running depends on, forgets what was removed; then shows the result.
-    fn settle(&mut self) {
-        loop {
-            let mut moved = false;
-            if self.stopping {
-                moved |= self.stop_next_layer();
-            } else {
-                moved |= self.clear_waiting();
-            }
-            if !moved {
-                break;
-            }
-        }
-        self.forget_removed();
-        self.note_all_ready();
-        self.publish();
-    }
-
-    fn clear_waiting(&mut self) -> bool {
-        let waiting: Vec<AgentName> = self
-            .managed
-            .iter()
-            .filter(|(_, managed)| matches!(managed.agent.phase, Phase::Waiting { .. }))
-            .map(|(name, _)| name.clone())
-            .collect();
-        let mut moved = false;
-        for name in waiting {
-            if self.reasons_to_wait(&name).is_empty() {
-                self.step(&name, Event::Cleared);
-                moved = true;
-            } else {
-                self.dirty.insert(name);
-            }
-        }
-        moved
-    }
-
-    fn reasons_to_wait(&self, name: &AgentName) -> Vec<agentd_model::WaitReason> {
-        waits_for(name, &self.specs, |other| self.managed.get(other).map(|managed| &managed.agent))
-    }
-
-    fn stop_next_layer(&mut self) -> bool {
-        for layer in stop_order(&self.specs) {
-            let mut is_quiet = true;
-            let mut moved = false;
-            for name in layer {
-                let Some(managed) = self.managed.get(&name) else { continue };
-                if managed.is_at_rest() {
-                    continue;
-                }
-                is_quiet = false;
-                if managed.agent.want == Want::Up {
-                    self.step(&name, Event::Stop);
-                    moved = true;
-                }
-            }
-            if moved || !is_quiet {
-                return moved;
-            }
-        }
-        false
-    }
-
-    fn forget_removed(&mut self) {
-        let gone: Vec<AgentName> = self
-            .managed
-            .iter()
-            .filter(|(_, managed)| managed.is_removed && managed.is_at_rest())
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            let changes = self.findings.keep_checks(&name, |_| false, clock::wall_ms());
-            self.tell_findings(&name, changes);
-            self.managed.remove(&name);
-            self.disarm(&name);
-            self.dirty.insert(name);
-        }
-    }
-
-    fn note_all_ready(&mut self) {
-        if self.all_ready.is_some() {
-            return;
-        }
-        let wanted = || self.managed.values().filter(|managed| managed.agent.want == Want::Up);
-        let count = wanted().count();
-        if count > 0 && wanted().all(Managed::is_running) {
-            let now = clock::mono();
-            self.all_ready = Some(now);
-            let message = format!("all {count} wanted agents are running");
-            let draft = Draft::new(kind::AGENTD, message).with("boot_ms", now.0.as_millis());
-            self.recorder.record(draft, vec![]);
-        }
-    }
-
     fn heard(&mut self, news: News) {
         match news {
             News::Process { agent, generation, what } => {
@@ -422,75 +288,6 @@ impl Owner {
             self.recorder.record(draft, vec![]);
         }
         self.config_problems = problems;
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        let agents = self.managed.values().filter_map(|managed| {
-            let Phase::Failed { last, .. } = &managed.agent.phase else { return None };
-            Some(Problem {
-                area: "agent".into(),
-                subject: managed.spec.name.to_string(),
-                message: format!("was given up: {last}; `agentctl start` tries again"),
-            })
-        });
-        let stored = self.store_problem.iter().cloned();
-        self.config_problems.iter().cloned().chain(stored).chain(agents).collect()
-    }
-
-    fn publish(&mut self) {
-        let mut next = Snapshot::clone(&self.snapshot.borrow());
-        let dirty = std::mem::take(&mut self.dirty);
-        let is_new = next.seq != self.recorder.seq()
-            || !dirty.is_empty()
-            || self.findings_dirty
-            || next.all_ready != self.all_ready;
-        if !is_new {
-            return;
-        }
-        for name in dirty {
-            let Some(managed) = self.managed.get(&name) else {
-                next.agents.remove(&name);
-                next.specs.remove(&name);
-                continue;
-            };
-            let user = self.launcher.user_of(&managed.spec);
-            let findings = self.findings.count(&name);
-            let view = managed.view(&user, self.detail(&name, managed), findings);
-            next.agents.insert(name.clone(), Arc::new(view));
-            next.specs.insert(name, Arc::clone(&managed.spec));
-        }
-        if std::mem::take(&mut self.findings_dirty) {
-            next.findings = self.findings.views(|agent, check| {
-                self.managed.get(agent).is_some_and(|managed| {
-                    managed.is_running()
-                        && managed.said.checks.get(check).is_some_and(managed::Check::is_measured)
-                })
-            });
-        }
-        next.problems = Arc::new(self.problems());
-        next.seq = self.recorder.seq();
-        next.all_ready = self.all_ready;
-        self.snapshot.send_replace(Arc::new(next));
-    }
-
-    fn detail(&self, name: &AgentName, managed: &Managed) -> Option<String> {
-        match &managed.agent.phase {
-            Phase::Waiting { .. } => {
-                let reasons = self.reasons_to_wait(name);
-                let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-                Some(format!("waiting for {}", words.join(", ")))
-            }
-            Phase::Backoff { until, last, .. } => {
-                let left = until.since(clock::mono()).as_secs_f64();
-                Some(format!("{last}; starting again within {left:.0} s"))
-            }
-            Phase::Failed { last, .. } => Some(format!("{last}; given up")),
-            Phase::Stopping { cause, .. } => Some(cause.to_string()),
-            Phase::Idle { .. }
-            | Phase::Spawning { .. }
-            | Phase::Starting { .. }
-            | Phase::Running { .. } => None,
-        }
     }
 
     fn add(&mut self, spec: AgentSpec) {
