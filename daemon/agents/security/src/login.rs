@@ -34,7 +34,7 @@ pub(crate) struct Failure {
     pub(crate) service: String,
     /// Whom they wanted to be, as they typed it.
     pub(crate) user: String,
-    /// The machine they came from, or `-`.
+    /// The machine they came from; `-` is this one.
     pub(crate) from: String,
 }
 

@@ -54,7 +54,7 @@ fn decide(look: &Look, now: Now, recent: &mut Recent<Failure>) -> Readings {
         "logins:failed",
         f64::from(count),
         "failures",
-        format!("{count} tries to log in failed in the last {minutes} minutes"),
+        format!("failed logins in the last {minutes} minutes: {count}"),
     );
     reading.evidence("failures", count).evidence("window_minutes", minutes);
     for (kind, of) in [

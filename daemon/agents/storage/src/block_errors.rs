@@ -79,7 +79,9 @@ fn decide(messages: &Messages, recorded: &[Recorded]) -> Readings {
             format!("block-errors:{device}"),
             f64::from(count),
             "messages",
-            format!("the kernel told of {count} errors of {device} in the last {minutes} minutes"),
+            format!(
+                "errors of {device} in the kernel's log of the last {minutes} minutes: {count}"
+            ),
         );
         reading
             .evidence("device", device)
@@ -94,7 +96,7 @@ fn decide(messages: &Messages, recorded: &[Recorded]) -> Readings {
             .raise(
                 format!("fs-errors:{device}"),
                 Severity::Warning,
-                format!("the file system on {device} has recorded {count} errors and wants fsck"),
+                format!("the file system on {device} has recorded errors ({count}) and wants fsck"),
             )
             .evidence("device", device)
             .evidence("errors", count);
