@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn a_setting_as_tight_as_declared_or_tighter_is_fine() {
         let files = [("a/b", "2\n"), ("a/range", "0\t2147483647\n")];
-        let readings = look_at(&files, &["a.b>=1", "a.b=2", "a/b=2", "a.range=0 2147483647"]);
+        let readings =
+            look_at(&files, &["a.b>=1", "a.b>=2", "a.b=2", "a/b=2", "a.range=0 2147483647"]);
         assert!(readings.readings().is_empty(), "{readings:?}");
         assert!(!look_at(&files, &["a.b>=3"]).readings().is_empty());
         assert!(!look_at(&files, &["a.range>=1"]).readings().is_empty(), "two numbers are none");

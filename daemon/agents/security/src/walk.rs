@@ -9,7 +9,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags, Stat};
@@ -113,13 +113,15 @@ pub(crate) fn walk(root: &Path, go_on: &dyn Fn() -> bool) -> Result<Walked, Walk
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, root, flags, Mode::empty()).map_err(fail)?;
     let device = rustix::fs::fstat(&fd).map_err(fail)?.st_dev;
-    let mut walk = Walk { go_on, levels: Vec::new(), walked: Walked::default() };
-    walk.levels.push(Level { dir: Dir::new(fd).map_err(fail)?, device, name: String::new() });
-    walk.run()
+    Walk::new(Dir::new(fd).map_err(fail)?, device, is_real, go_on).run()
 }
+
+/// Whether what is mounted on a name in a directory is to be entered.
+type Enters = fn(BorrowedFd<'_>, &CStr) -> bool;
 
 struct Walk<'a> {
     go_on: &'a dyn Fn() -> bool,
+    enters: Enters,
     /// The directory being read and those above it.
     levels: Vec<Level>,
     walked: Walked,
@@ -131,7 +133,12 @@ struct Level {
     name: String,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(root: Dir, device: u64, enters: Enters, go_on: &'a dyn Fn() -> bool) -> Self {
+        let levels = vec![Level { dir: root, device, name: String::new() }];
+        Self { go_on, enters, levels, walked: Walked::default() }
+    }
+
     fn run(mut self) -> Result<Walked, WalkError> {
         while let Some(level) = self.levels.last_mut() {
             match level.dir.read() {
@@ -196,16 +203,14 @@ impl Walk<'_> {
     fn directory(&mut self, name: &CStr, stat: &Stat) -> Result<(), WalkError> {
         let Some(level) = self.levels.last() else { return Ok(()) };
         let parent = level.dir.fd()?;
-        if stat.st_dev != level.device && !is_real(parent, name) {
+        if stat.st_dev != level.device && !(self.enters)(parent, name) {
             return Ok(());
         }
         let shown = name.to_string_lossy();
         if self.levels.len() == MAX_DEPTH {
             return Err(WalkError::TooDeep { path: self.path(&shown) });
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(parent, name, flags, Mode::empty()).and_then(Dir::new);
-        match opened {
+        match enter(parent, name) {
             Ok(dir) => {
                 let name = shown.into_owned();
                 self.levels.push(Level { dir, device: stat.st_dev, name });
@@ -249,9 +254,15 @@ impl From<rustix::io::Errno> for WalkError {
     }
 }
 
+/// Opens a directory that was one a moment ago, and nothing that stands in its place now.
+fn enter(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Dir> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty()).and_then(Dir::new)
+}
+
 /// Whether what is mounted there is one of [`REAL`]. Looks without entering, so that nothing is mounted
 /// by being looked at (open(2), `O_PATH`).
-fn is_real(parent: rustix::fd::BorrowedFd<'_>, name: &CStr) -> bool {
+fn is_real(parent: BorrowedFd<'_>, name: &CStr) -> bool {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let magic = rustix::fs::openat(parent, name, flags, Mode::empty())
         .and_then(|fd: OwnedFd| rustix::fs::fstatfs(&fd))
@@ -262,6 +273,7 @@ fn is_real(parent: rustix::fd::BorrowedFd<'_>, name: &CStr) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -335,9 +347,33 @@ mod tests {
     }
 
     #[test]
+    fn a_link_in_the_place_of_a_directory_is_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("there")).unwrap();
+        symlink("there", dir.path().join("link")).unwrap();
+        let parent = fs::File::open(dir.path()).unwrap();
+        assert!(enter(parent.as_fd(), c"there").is_ok());
+        assert!(enter(parent.as_fd(), c"link").is_err());
+    }
+
+    #[test]
+    fn another_file_system_is_entered_only_where_it_is_a_real_one() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "mnt/su", 0o4755);
+        // No device has this number, so every directory looks like another file system.
+        let walked = |enters| {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let fd = rustix::fs::openat(CWD, dir.path(), flags, Mode::empty()).unwrap();
+            Walk::new(Dir::new(fd).unwrap(), u64::MAX, enters, &|| true).run().unwrap()
+        };
+        assert_eq!(paths(&walked(|_, _| false)), [""; 0]);
+        assert_eq!(paths(&walked(|_, _| true)), ["/mnt/su"]);
+    }
+
+    #[test]
     fn file_systems_in_memory_are_not_entered() {
         let parent = fs::File::open("/").unwrap();
-        let is_real = |name: &CStr| is_real(std::os::fd::AsFd::as_fd(&parent), name);
+        let is_real = |name: &CStr| is_real(parent.as_fd(), name);
         assert!(!is_real(c"proc") && !is_real(c"sys") && !is_real(c"no-such-directory"));
     }
 

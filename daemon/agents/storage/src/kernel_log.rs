@@ -196,7 +196,8 @@ mod tests {
             "FAT-fs (nvme0n1p1): Volume was not properly unmounted. Some data may be corrupt. Please run fsck.",
             "XFS (sda1): Ending clean mount",
             "mmc0: new high speed SDHC card at address 4567",
-            "random: crng init done, dev x, no sector",
+            "request done, dev sda, sector 5",
+            "I/O error, dev sda, partition 5",
             "I/O error, dev , sector 5",
             "I/O error, dev \u{1b}[1m, sector 5",
         ] {
