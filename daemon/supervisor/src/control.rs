@@ -262,7 +262,7 @@ impl Control {
         &self.events
     }
 
-    pub(crate) fn now(&self) -> Arc<Snapshot> {
+    fn now(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.borrow())
     }
 

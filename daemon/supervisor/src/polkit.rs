@@ -74,7 +74,7 @@ impl Default for Polkit {
 
 impl Polkit {
     /// Whether polkit grants `action` to the caller, who is the user `uid`. With a caller who is
-    /// willing to wait for a person this takes up to [`DIALOGUE`], else a few seconds at most.
+    /// willing to wait for a person this takes up to two minutes, else a few seconds at most.
     pub async fn ask(&self, uid: u32, caller: &BusIdentity, action: &str) -> Verdict {
         let Some(_share) = self.inner.asks.take(uid) else { return Verdict::Busy };
         match self.check(caller, action).await {

@@ -8,7 +8,7 @@
 //!
 //! Who may do what is Control's to say, and the bus says who asks. Three things stand in front:
 //! - Anyone may send calls to our interfaces, so that a refusal can name the right that is missing
-//!   and polkit can be asked. [`door`] refuses properties to those who may not read.
+//!   and polkit can be asked. The module `door` refuses properties to those who may not read.
 //! - Signals go to everyone who listens; that only root and the group of readers may listen is the
 //!   bus's to hold, by `org.agentos.Agentd1.conf`.
 //! - Calls are counted per caller, and agentd's own questions travel on a connection of their own,
@@ -26,9 +26,11 @@ mod mirror;
 mod objects;
 mod row;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentd_protocol::control::Disposition;
+use tokio::sync::watch;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 use zbus::{Connection, OwnedObjectPath};
@@ -117,7 +119,8 @@ struct Session {
 impl Session {
     async fn open(address: &Address, control: &Control) -> Result<Self, OpenError> {
         let asker = builder(address).build().await.map_err(OpenError::Connect)?;
-        let desk = Desk::new(control.clone(), asker.clone());
+        let (show, shown) = watch::channel(Arc::default());
+        let desk = Desk::new(control.clone(), asker.clone(), shown);
         let manager = Door::new(desk.clone(), Manager::new(desk.clone()));
         let objects = Door::new(desk.clone(), Objects::new(desk.clone()));
         let connection = builder(address)
@@ -126,7 +129,8 @@ impl Session {
             .build()
             .await
             .map_err(OpenError::Connect)?;
-        let mirror = Mirror::new(connection.clone(), desk).await.map_err(OpenError::Objects)?;
+        let mut mirror = Mirror::new(connection.clone(), desk, show);
+        mirror.catch_up().await.map_err(OpenError::Objects)?;
         // Last, so that whoever sees the name finds everything behind it. `zbus` by itself would
         // let another agentd take the name away.
         let asked = connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await;

@@ -51,7 +51,9 @@ impl Agent {
             return Arc::clone(&self.view);
         }
         // One that has just been removed is shown as it was.
-        self.desk.agent(&self.view.name).unwrap_or_else(|| Arc::clone(&self.view))
+        let shown = self.desk.shown();
+        let agent = shown.agents.values().find(|agent| agent.name == self.view.name);
+        Arc::clone(agent.unwrap_or(&self.view))
     }
 
     async fn ask(&self, header: &Header<'_>, verb: Verb) -> Result<&'static str, BusError> {

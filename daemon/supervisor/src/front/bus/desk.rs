@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentd_model::AgentName;
 use agentd_protocol::Code;
-use agentd_protocol::control::AgentView;
+use tokio::sync::watch;
 use zbus::Connection;
 use zbus::fdo::ConnectionCredentials;
 use zbus::message::{Flags, Header};
@@ -34,12 +33,17 @@ pub(super) struct Desk {
     /// A second connection, for what we ask of the bus and of polkit: their answers do not queue
     /// behind the calls of others.
     asker: Connection,
+    shown: watch::Receiver<Arc<Snapshot>>,
     calls: Tally<OwnedUniqueName>,
 }
 
 impl Desk {
-    pub(super) fn new(control: Control, asker: Connection) -> Self {
-        Self { control, asker, calls: Tally::new(OF_ONE, IN_ALL) }
+    pub(super) fn new(
+        control: Control,
+        asker: Connection,
+        shown: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        Self { control, asker, shown, calls: Tally::new(OF_ONE, IN_ALL) }
     }
 
     /// Room for one more call of this caller; given back when dropped.
@@ -53,27 +57,10 @@ impl Desk {
 
     /// Who calls: from the bus, by the name that the bus itself put on the message.
     pub(super) async fn caller(&self, header: &Header<'_>) -> Result<Caller, BusError> {
-        let sender = sender(header)?;
-        let (uid, gids) = match self.ask("GetConnectionCredentials", &sender).await {
-            Ok(reply) => {
-                let known: ConnectionCredentials = reply.body().deserialize().map_err(unknown)?;
-                (known.unix_user_id(), known.into_unix_group_ids())
-            }
-            // A bus from before 2013 (D-Bus specification, revision 0.20) knows only the user.
-            Err(Asked::Failed(zbus::Error::FDO(err)))
-                if matches!(*err, zbus::fdo::Error::UnknownMethod(_)) =>
-            {
-                (None, None)
-            }
-            Err(err) => return Err(err.into()),
-        };
-        let uid = match uid {
-            Some(uid) => uid,
-            None => {
-                let reply = self.ask("GetConnectionUnixUser", &sender).await?;
-                reply.body().deserialize().map_err(unknown)?
-            }
-        };
+        let known = self.credentials(&sender(header)?).await?;
+        let uid = known.unix_user_id().ok_or_else(|| {
+            BusError::new(Code::Unavailable, "the bus does not know which user calls")
+        })?;
         let flags = header.primary().flags();
         let subject = Subject::new_for_message_header(header).map_err(|err| {
             BusError::new(Code::Internal, format!("caller has no subject: {err}"))
@@ -81,7 +68,7 @@ impl Desk {
         Ok(Caller {
             uid,
             // Groups that the bus does not know give no right.
-            gids: gids.unwrap_or_default(),
+            gids: known.into_unix_group_ids().unwrap_or_default(),
             front: "dbus",
             bus: Some(BusIdentity {
                 connection: self.asker.clone(),
@@ -91,15 +78,9 @@ impl Desk {
         })
     }
 
-    /// What the owner shows now.
-    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
-        self.control.now()
-    }
-
-    /// One agent, as the owner shows it now.
-    pub(super) fn agent(&self, name: &str) -> Option<Arc<AgentView>> {
-        let name: AgentName = name.parse().ok()?;
-        self.control.now().agents.get(&name).cloned()
+    /// What properties show: what the bus has been told.
+    pub(super) fn shown(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.shown.borrow())
     }
 
     /// Whether the caller may see what properties show.
@@ -108,35 +89,22 @@ impl Desk {
         Ok(self.control.may_read(&caller, "reading properties")?)
     }
 
-    async fn ask(&self, what: &str, name: &OwnedUniqueName) -> Result<zbus::Message, Asked> {
+    async fn credentials(&self, of: &OwnedUniqueName) -> Result<ConnectionCredentials, BusError> {
         const BUS: &str = "org.freedesktop.DBus";
+        const PATH: &str = "/org/freedesktop/DBus";
         let call =
-            self.asker.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), what, name);
-        match tokio::time::timeout(BUS_LIMIT, call).await {
-            Ok(answer) => answer.map_err(Asked::Failed),
-            Err(_elapsed) => Err(Asked::Late),
-        }
+            self.asker.call_method(Some(BUS), PATH, Some(BUS), "GetConnectionCredentials", of);
+        let reply = match tokio::time::timeout(BUS_LIMIT, call).await {
+            Ok(reply) => reply.and_then(|reply| reply.body().deserialize()),
+            Err(_elapsed) => {
+                let message = "the bus takes too long to say who calls";
+                return Err(BusError::new(Code::Timeout, message));
+            }
+        };
+        reply.map_err(|err| {
+            BusError::new(Code::Unavailable, format!("the bus does not say who calls: {err}"))
+        })
     }
-}
-
-/// The bus did not say who calls.
-enum Asked {
-    Failed(zbus::Error),
-    Late,
-}
-
-impl From<Asked> for BusError {
-    fn from(why: Asked) -> Self {
-        match why {
-            Asked::Failed(err) => unknown(err),
-            Asked::Late => Self::new(Code::Timeout, "the bus takes too long to say who calls"),
-        }
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unknown(err: zbus::Error) -> BusError {
-    BusError::new(Code::Unavailable, format!("the bus does not say who calls: {err}"))
 }
 
 fn sender(header: &Header<'_>) -> Result<OwnedUniqueName, BusError> {

@@ -33,7 +33,7 @@ impl Manager {
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
-        self.pinned.clone().unwrap_or_else(|| self.desk.snapshot())
+        self.pinned.clone().unwrap_or_else(|| self.desk.shown())
     }
 
     async fn ask(
@@ -239,7 +239,7 @@ impl Manager {
     }
 
     /// Something happened: number, time in milliseconds since the Unix epoch, kind, agent (empty:
-    /// none), one sentence, the same as values. Whoever gets it sees a state at least as new.
+    /// none), one sentence, the same as values. Changes of properties that belong to it are told before.
     #[zbus(signal)]
     pub(super) async fn event(
         emitter: &SignalEmitter<'_>,

@@ -48,7 +48,7 @@ impl Objects {
     ) -> fdo::Result<Managed> {
         self.desk.may_read(&header).await.map_err(BusError::standard)?;
         let mut managed = Managed::new();
-        for view in self.desk.snapshot().agents.values() {
+        for view in self.desk.shown().agents.values() {
             let path = path_of(&view.name);
             let emitter = SignalEmitter::new(connection, path.as_ref())?;
             let agent = Agent::as_of(self.desk.clone(), view.clone());
