@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_in_the_repositorys_units_has_a_place() {
+    fn every_file_of_units_has_a_place() {
         let units = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../units"));
         let tree = tempfile::tempdir().unwrap();
         install_units(units, tree.path()).unwrap();
