@@ -32,6 +32,8 @@ const EMPTY_POLL: Duration = Duration::from_millis(2);
 /// at less often.
 const EMPTY_POLLS: u32 = 5000;
 const EMPTY_SLOW: Duration = Duration::from_secs(1);
+/// After so many looks, a second, a killed process group counts as empty.
+const GROUP_POLLS: u32 = 500;
 /// For a process whose status the kernel did not give: never a success.
 const UNKNOWN_EXIT: ExitStatus = ExitStatus::Exited(i32::MAX);
 
@@ -250,11 +252,11 @@ async fn finish(pidfd: &Arc<OwnedFd>, pid: i32, leaf: Option<&Leaf>) -> ExitStat
         None => kill_group(pid),
     }
     let status = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-    if let Some(leaf) = leaf
-        && let Err(err) = leaf.remove()
-    {
+    match leaf.map(Leaf::remove) {
+        Some(Ok(())) => {}
         // It is made anew by the next start.
-        tracing::debug!(err = %Chain(&err), "control group was left");
+        Some(Err(err)) => tracing::debug!(err = %Chain(&err), "control group was left"),
+        None => group_gone(pid).await,
     }
     match status {
         Ok(Some(status)) => exit_status(&status),
@@ -304,6 +306,20 @@ fn kill_group(leader: i32) {
     {
         tracing::warn!(pid = leader, %err, "process group was not killed");
     }
+}
+
+/// Waits until a group that was killed has no member any more: a signal is sent at once, and the
+/// process that gets it takes a moment to die. Called when the leader is reaped, which as a zombie
+/// would count. Other zombies count, too, until whoever inherited them reaps them: hence the limit.
+async fn group_gone(leader: i32) {
+    let Some(group) = rustix::process::Pid::from_raw(leader) else { return };
+    for _ in 0..GROUP_POLLS {
+        if rustix::process::test_kill_process_group(group) == Err(rustix::io::Errno::SRCH) {
+            return;
+        }
+        tokio::time::sleep(EMPTY_POLL).await;
+    }
+    tracing::warn!(pid = leader, "process group does not get empty");
 }
 
 fn exit_status(status: &rustix::process::WaitIdStatus) -> ExitStatus {
