@@ -9,7 +9,9 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::time::Duration;
 
 use agentd_model::{AgentdConfig, Chain, Mono};
@@ -51,9 +53,29 @@ pub enum News {
 #[derive(Debug)]
 pub struct Archive {
     orders: Option<SyncSender<Order>>,
-    refused: Arc<AtomicU64>,
+    refused: Arc<Refused>,
     /// Disconnected when the writer has ended.
     ended: Receiver<Infallible>,
+}
+
+/// What found no place in the queue.
+#[derive(Debug, Default)]
+struct Refused {
+    orders: AtomicU64,
+    /// The highest number among their events. It was given out, and must not be given again.
+    last: AtomicU64,
+}
+
+impl Refused {
+    fn note(&self, order: &Order) {
+        self.orders.fetch_add(1, Ordering::Relaxed);
+        let Order::Write(rows) = order else { return };
+        for row in rows {
+            if let Write::Event(event) = row {
+                self.last.fetch_max(event.seq, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 /// What the writer needs to know.
@@ -78,7 +100,7 @@ impl Archive {
     /// trying to open it.
     pub fn start(store: Option<(Store, u64)>, setup: Setup) -> std::io::Result<Self> {
         let (orders, inbox) = sync_channel(QUEUE);
-        let refused = Arc::new(AtomicU64::new(0));
+        let refused = Arc::new(Refused::default());
         let writer = Writer::new(store, setup, Arc::clone(&refused));
         let (alive, ended) = channel();
         std::thread::Builder::new().name("archive".into()).spawn(move || {
@@ -115,11 +137,13 @@ impl Archive {
 
     fn send(&self, order: Order) -> bool {
         let Some(orders) = &self.orders else { return true };
-        let is_taken = orders.try_send(order).is_ok();
-        if !is_taken {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        match orders.try_send(order) {
+            Ok(()) => true,
+            Err(TrySendError::Full(order) | TrySendError::Disconnected(order)) => {
+                self.refused.note(&order);
+                false
+            }
         }
-        is_taken
     }
 }
 
@@ -128,7 +152,7 @@ struct Writer {
     setup: Setup,
     pending: VecDeque<Write>,
     lost: u64,
-    refused: Arc<AtomicU64>,
+    refused: Arc<Refused>,
     /// Number of the last event that the store has.
     written: u64,
     is_failed: bool,
@@ -140,7 +164,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(store: Option<(Store, u64)>, setup: Setup, refused: Arc<AtomicU64>) -> Self {
+    fn new(store: Option<(Store, u64)>, setup: Setup, refused: Arc<Refused>) -> Self {
         let is_failed = store.is_none();
         let (store, written) = store.map_or((None, 0), |(store, last)| (Some(store), last));
         Self {
@@ -180,10 +204,23 @@ impl Writer {
 
     fn end(mut self) {
         self.flush();
+        self.account();
         if let Some(store) = self.store.take()
             && let Err(err) = store.close()
         {
             tracing::warn!(err = %Chain(&err), "store did not close cleanly");
+        }
+    }
+
+    /// The last events that found no place in the queue: no later one shows that they are missing.
+    fn account(&mut self) {
+        let last = self.refused.last.load(Ordering::Relaxed);
+        if last > self.written
+            && self.pending.is_empty()
+            && let Some(store) = &mut self.store
+            && let Err(err) = store.write(&[Write::Lost { last, time_ms: clock::wall_ms() }])
+        {
+            tracing::error!(err = %Chain(&err), "lost events were not accounted for");
         }
     }
 
@@ -216,7 +253,7 @@ impl Writer {
                 Ok(()) => {
                     self.pending.drain(..count);
                     self.written = written;
-                    self.lost += self.refused.swap(0, Ordering::Relaxed);
+                    self.lost += self.refused.orders.swap(0, Ordering::Relaxed);
                     if std::mem::take(&mut self.is_failed) || self.lost > 0 {
                         let lost = std::mem::take(&mut self.lost);
                         self.untold.push_back(News::Recovered { lost });
@@ -338,6 +375,19 @@ mod tests {
         assert_eq!(last, 9);
         assert_eq!(numbered.len(), 4);
         assert!(matches!(numbered[2], Write::Lost { last: 8, .. }));
+    }
+
+    #[test]
+    fn numbers_that_found_no_place_are_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, opened) = Store::open(dir.path()).unwrap();
+        let (_keep, config) = watch::channel(AgentdConfig::default());
+        let setup = Setup { dir: dir.path().to_owned(), config, tell: Box::new(|_| true) };
+        let archive = Archive::start(Some((store, opened.last_seq)), setup).unwrap();
+        archive.write(vec![event(1)]);
+        archive.refused.note(&Order::Write(vec![event(2), event(3)]));
+        archive.close(Duration::from_secs(5));
+        assert_eq!(Store::open(dir.path()).unwrap().1.last_seq, 3);
     }
 
     #[test]
