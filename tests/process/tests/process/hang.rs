@@ -38,6 +38,7 @@ fn a_stopped_process_is_noticed_and_replaced() {
     let scratch = Scratch::new();
     scratch.add(&scratch.good("a").restart("heartbeat = \"400ms\""));
     let agentd = Agentd::start(&scratch);
+    agentd.wait("a", "ok", |agent| agent.health == Health::Ok);
     let first = agentd.wait_running("a");
     kill(Pid::from_raw(first), Signal::SIGSTOP).expect("it runs");
     let stale = agentd.wait("a", "stale", |agent| agent.health == Health::Stale);
