@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use harness::{Agentd, LIMIT, Scratch, Spec, wait_for};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 use tempfile::TempDir;
@@ -34,6 +34,8 @@ pub(crate) const READER: Who = Who { name: "reader", uid: 60002, groups: &[GROUP
 /// The rules for agentd on the system bus, as they are in the image.
 const RULES: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../../units/dbus-1/system.d/org.agentos.Agentd1.conf");
+const PASSWD: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
 const NOTHING: Option<&str> = None;
 
 /// A bus and an agentd in a directory of their own.
@@ -114,6 +116,8 @@ pub(crate) fn idler(name: &str) -> Spec {
 #[derive(Debug)]
 pub(crate) struct Bus {
     dir: TempDir,
+    /// Whether files in `dir` are mounted.
+    has_users: bool,
     daemon: Option<Child>,
 }
 
@@ -122,10 +126,11 @@ impl Bus {
         let dir = tempfile::Builder::new().prefix("agentos-bus-").tempdir().unwrap();
         // For the other users.
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        if may_be_others() {
+        let has_users = may_be_others();
+        if has_users {
             own_users(dir.path());
         }
-        let bus = Self { dir, daemon: None };
+        let bus = Self { dir, has_users, daemon: None };
         fs::create_dir(bus.services()).unwrap();
         fs::write(bus.configuration(), bus.rules()).unwrap();
         bus
@@ -225,6 +230,12 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
+        if self.has_users {
+            // What is mounted upon cannot be removed, and the next test may run in this thread.
+            for file in [PASSWD, GROUPS] {
+                umount2(file, MntFlags::MNT_DETACH).ok();
+            }
+        }
         if let Some(daemon) = &mut self.daemon {
             daemon.kill().ok();
             daemon.wait().ok();
@@ -263,7 +274,7 @@ fn own_users(dir: &Path) {
     let members: Vec<&str> =
         users.iter().filter(|who| who.groups.contains(&GROUP)).map(|who| who.name).collect();
     let group = format!("agentos:x:{GROUP}:{}\n", members.join(","));
-    for (file, lines) in [("/etc/passwd", passwd), ("/etc/group", group)] {
+    for (file, lines) in [(PASSWD, passwd), (GROUPS, group)] {
         let names: Vec<&str> =
             lines.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name)).collect();
         let host = fs::read_to_string(file).unwrap();

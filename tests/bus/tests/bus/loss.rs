@@ -3,7 +3,7 @@
 use harness::{LIMIT, descriptors_of, wait_for};
 use zbus::fdo::RequestNameFlags;
 
-use crate::bed::Bed;
+use crate::bed::{Bed, STRANGER, has_others};
 use crate::peer::{AGENT, NAME, path_of};
 
 /// Waits until agentd's status has, or has not, such a problem with the bus.
@@ -66,9 +66,16 @@ fn nobody_takes_the_name_from_agentd() {
     let flags = RequestNameFlags::REPLACE_EXISTING | RequestNameFlags::DO_NOT_QUEUE;
     let taken = thief.wait(thief.connection().request_name_with_flags(NAME, flags));
     assert_eq!(taken.unwrap_err(), zbus::Error::NameTaken);
-    if let Some(bed) = Bed::as_root("nobody_takes_the_name_from_agentd, as a stranger", &[]) {
-        let stranger = bed.peer(crate::bed::STRANGER);
-        let taken = stranger.wait(stranger.connection().request_name(NAME)).unwrap_err();
-        assert!(taken.to_string().contains("AccessDenied"), "{taken}");
+}
+
+#[test]
+fn a_stranger_cannot_have_the_name_even_while_it_is_free() {
+    if !has_others("a_stranger_cannot_have_the_name") {
+        return;
     }
+    let mut bed = Bed::without_agentd(&[]);
+    bed.bus.start();
+    let stranger = bed.peer(STRANGER);
+    let taken = stranger.wait(stranger.connection().request_name(NAME)).unwrap_err();
+    assert!(taken.to_string().contains("AccessDenied"), "{taken}");
 }
