@@ -17,6 +17,7 @@ use agentd_cell::cgroup::Leaf;
 use agentd_cell::{self as cell, HostFacts, Launched, Mode, Plan, Started};
 use agentd_model::{AgentName, AgentSpec, Chain, ExitStatus, Paths, Pid};
 use nix::unistd::{User, chown};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
 use tokio::net::UnixStream;
 
@@ -329,6 +330,13 @@ fn exit_status(status: &rustix::process::WaitIdStatus) -> ExitStatus {
         // waitid was asked for ends only; the kernel has no third kind.
         (None, None) => UNKNOWN_EXIT,
     }
+}
+
+/// Whether the process has ended, reaped or not.
+pub fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut watched = [PollFd::new(pidfd, PollFlags::IN)];
+    // pidfd_open(2): readable once the process has ended.
+    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether this kernel can do what [`Launcher`] needs.

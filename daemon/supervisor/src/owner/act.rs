@@ -192,9 +192,12 @@ impl Owner {
                 self.step(name, Event::Misbehaved(reason));
             }
             Said::Closed => {
-                // A process that ends closes its channel first: only one that lives on broke it.
-                // Its silence would be noticed as a hang; this is the better reason.
-                self.step(name, Event::Misbehaved("closed its channel".into()));
+                let process = self.managed.get(name).and_then(|managed| managed.process.as_ref());
+                // A process that ends closes its channel, too, and its end is told when nothing of
+                // it is left, which may take a while: only one that lives on broke it.
+                if process.is_some_and(|process| !launcher::has_ended(&process.pidfd)) {
+                    self.step(name, Event::Misbehaved("closed its channel".into()));
+                }
             }
         }
     }
