@@ -4,6 +4,8 @@
 //! owner how that went, waits for the end, makes sure that nothing is left, and only then tells the
 //! exit. So a phase without a process really has none.
 
+mod group;
+
 use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,8 +35,6 @@ const EMPTY_POLL: Duration = Duration::from_millis(2);
 /// at less often.
 const EMPTY_POLLS: u32 = 5000;
 const EMPTY_SLOW: Duration = Duration::from_secs(1);
-/// After so many looks, a second, a killed process group counts as empty.
-const GROUP_POLLS: u32 = 500;
 /// For a process whose status the kernel did not give: never a success.
 const UNKNOWN_EXIT: ExitStatus = ExitStatus::Exited(i32::MAX);
 
@@ -227,6 +227,12 @@ pub fn kill(pidfd: &OwnedFd) -> io::Result<()> {
     signal(pidfd, Signal::KILL)
 }
 
+/// Whether the process has ended, reaped or not (pidfd_open(2): readable then).
+pub fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
 /// Sends SIGTERM to the process itself.
 pub fn terminate(pidfd: &OwnedFd) -> io::Result<()> {
     signal(pidfd, Signal::TERM)
@@ -248,16 +254,14 @@ async fn finish(pidfd: &Arc<OwnedFd>, pid: i32, leaf: Option<&Leaf>) -> ExitStat
     }
     match leaf {
         Some(leaf) => empty(leaf).await,
-        // The launcher made a session, so its processes share a group. The group's number is not
-        // given out again while the leader is not reaped (credentials(7)).
-        None => kill_group(pid),
+        None => group::kill(pid),
     }
     let status = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
     match leaf.map(Leaf::remove) {
         Some(Ok(())) => {}
         // It is made anew by the next start.
         Some(Err(err)) => tracing::debug!(err = %Chain(&err), "control group was left"),
-        None => group_gone(pid).await,
+        None => group::gone(pid).await,
     }
     match status {
         Ok(Some(status)) => exit_status(&status),
@@ -300,29 +304,6 @@ async fn empty(leaf: &Leaf) {
     }
 }
 
-fn kill_group(leader: i32) {
-    if let Some(group) = rustix::process::Pid::from_raw(leader)
-        && let Err(err) = rustix::process::kill_process_group(group, Signal::KILL)
-        && err != rustix::io::Errno::SRCH
-    {
-        tracing::warn!(pid = leader, %err, "process group was not killed");
-    }
-}
-
-/// Waits until a group that was killed has no member any more: a signal is sent at once, and the
-/// process that gets it takes a moment to die. Called when the leader is reaped, which as a zombie
-/// would count. Other zombies count, too, until whoever inherited them reaps them: hence the limit.
-async fn group_gone(leader: i32) {
-    let Some(group) = rustix::process::Pid::from_raw(leader) else { return };
-    for _ in 0..GROUP_POLLS {
-        if rustix::process::test_kill_process_group(group) == Err(rustix::io::Errno::SRCH) {
-            return;
-        }
-        tokio::time::sleep(EMPTY_POLL).await;
-    }
-    tracing::warn!(pid = leader, "process group does not get empty");
-}
-
 fn exit_status(status: &rustix::process::WaitIdStatus) -> ExitStatus {
     match (status.exit_status(), status.terminating_signal()) {
         (_, Some(signal)) => ExitStatus::Signalled { signal, core: status.dumped() },
@@ -330,13 +311,6 @@ fn exit_status(status: &rustix::process::WaitIdStatus) -> ExitStatus {
         // waitid was asked for ends only; the kernel has no third kind.
         (None, None) => UNKNOWN_EXIT,
     }
-}
-
-/// Whether the process has ended, reaped or not.
-pub fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut watched = [PollFd::new(pidfd, PollFlags::IN)];
-    // pidfd_open(2): readable once the process has ended.
-    poll(&mut watched, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// Whether this kernel can do what [`Launcher`] needs.
