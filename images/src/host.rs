@@ -4,6 +4,7 @@
 //! the same on Debian 12, Debian 13 and Ubuntu 24.04.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::exec::{ExecError, Program};
@@ -41,7 +42,7 @@ const NEEDS: [Need; 8] = [
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// Something is missing, and we may not install it.
-    #[error("this machine lacks what building the image needs; install it with\n    {0}")]
+    #[error("this machine lacks something that is needed here; install it with\n    {0}")]
     Missing(String),
     /// Something is missing and this is not a Debian of any kind.
     #[error(
@@ -64,6 +65,20 @@ pub(crate) fn prepare(progress: &Progress) -> Result<(), HostError> {
     }
     let is_root = nix::unistd::geteuid().is_root();
     let missing = missing(is_root, |file| Path::new(file).exists());
+    get(is_root, &missing, *progress)
+}
+
+/// Sees to it that the file of a package is there, for a test that needs a program which cargo
+/// cannot bring. The same rules as for a build: installed, having said so, or told what to type.
+pub fn provide(package: &'static str, file: &Path) -> Result<(), HostError> {
+    /// Tests ask all at once; apt serves one.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let missing: &[&str] = if file.exists() { &[] } else { &[package] };
+    get(nix::unistd::geteuid().is_root(), missing, Progress::on_stderr())
+}
+
+fn get(is_root: bool, missing: &[&'static str], progress: Progress) -> Result<(), HostError> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -75,10 +90,10 @@ pub(crate) fn prepare(progress: &Progress) -> Result<(), HostError> {
     } else if sudo_asks_nothing() {
         Some("sudo")
     } else {
-        return Err(HostError::Missing(apt_line(Some("sudo"), &missing)));
+        return Err(HostError::Missing(apt_line(Some("sudo"), missing)));
     };
-    progress.say(&format!("installing: {}", apt_line(sudo, &missing)));
-    install(sudo, &missing).map_err(HostError::Install)
+    progress.say(&format!("installing: {}", apt_line(sudo, missing)));
+    install(sudo, missing).map_err(HostError::Install)
 }
 
 /// The packages that are missing, in the order of the list.

@@ -50,7 +50,7 @@ pub use cache::{Cache, CacheError};
 pub use cli::{BenchCommand, BootArgs, BuildArgs, Cli, Command};
 pub use exec::ExecError;
 pub use guest::{GuestError, Output};
-pub use host::HostError;
+pub use host::{HostError, provide};
 pub use image::{BuildError, BuildOptions, Image, compressed_size};
 pub use interrupt::{INTERRUPTED_STATUS, is_interrupted, listen};
 pub use kvm::{Kvm, KvmError};

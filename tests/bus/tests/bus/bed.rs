@@ -1,13 +1,13 @@
 //! Where a test runs: a bus, an agentd on it, users to call as.
 
 use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use harness::{Agentd, LIMIT, Scratch, Spec, wait_for};
+use harness::{Agentd, LIMIT, Scratch, Spec, dbus_daemon, wait_for};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
@@ -201,19 +201,13 @@ impl Bus {
     pub(crate) fn start(&mut self) {
         let log = File::create(self.dir.path().join("bus.log")).unwrap();
         let configuration = format!("--config-file={}", self.configuration().display());
-        let started = command(Path::new("dbus-daemon"))
+        let daemon = command(dbus_daemon())
             .args(["--nofork", "--nopidfile", &configuration])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
-            .spawn();
-        let daemon = match started {
-            Ok(daemon) => daemon,
-            Err(err) if err.kind() == ErrorKind::NotFound => {
-                panic!("dbus-daemon is missing; run: apt-get install dbus-daemon")
-            }
-            Err(err) => panic!("cannot start dbus-daemon: {err}"),
-        };
+            .spawn()
+            .expect("dbus-daemon can be started");
         self.daemon = Some(daemon);
         wait_for("the bus to listen", LIMIT, || UnixStream::connect(self.socket()).map(drop));
     }

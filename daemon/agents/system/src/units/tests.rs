@@ -125,13 +125,13 @@ async fn start_bus(dir: &std::path::Path, socket: &std::path::Path) -> Child {
         socket.display()
     );
     std::fs::write(&config, text).unwrap();
-    let mut bus = Command::new("/usr/bin/dbus-daemon")
+    let mut bus = Command::new(harness::dbus_daemon())
         .arg(format!("--config-file={}", config.display()))
         .args(["--nofork", "--print-address"])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("dbus-daemon of package dbus is needed for this test");
+        .expect("dbus-daemon can be started");
     let stdout = BufReader::new(bus.stdout.take().unwrap());
     let said = tokio::time::timeout(LIMIT, stdout.lines().next_line()).await;
     said.expect("the bus says its address").unwrap().expect("the bus runs");
