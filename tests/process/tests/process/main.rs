@@ -7,7 +7,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "all of it is tests; clippy sees that only inside a function that is marked as one"
 )]
 
