@@ -67,17 +67,6 @@ pub enum CgroupError {
     },
 }
 
-/// Counters of `memory.events`, from when the group was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryEvents {
-    /// How often the group was at `memory.max`.
-    pub max: u64,
-    /// How often it stayed there although the kernel reclaimed what it could.
-    pub oom: u64,
-    /// Processes killed for want of memory.
-    pub oom_kill: u64,
-}
-
 /// The control group of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leaf {
@@ -125,16 +114,6 @@ impl Leaf {
     pub fn is_populated(&self) -> Result<bool, CgroupError> {
         let text = self.read("cgroup.events")?;
         Ok(text.is_some_and(|text| value_of(&text, "populated") == Some(1)))
-    }
-
-    /// What befell it for want of memory; `None` without a memory controller, or once it is gone.
-    pub fn memory_events(&self) -> Result<Option<MemoryEvents>, CgroupError> {
-        let counters = |text: String| MemoryEvents {
-            max: value_of(&text, "max").unwrap_or_default(),
-            oom: value_of(&text, "oom").unwrap_or_default(),
-            oom_kill: value_of(&text, "oom_kill").unwrap_or_default(),
-        };
-        Ok(self.read("memory.events")?.map(counters))
     }
 
     /// Removes it; it must be empty. One that is gone already is no error.
@@ -309,12 +288,6 @@ mod tests {
     fn events_are_read_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let leaf = Leaf::existing(dir.path().to_owned());
-        assert_eq!(leaf.memory_events().unwrap(), None);
-        let text = "low 0\nhigh 7\nmax 12\noom 3\noom_kill 2\noom_group_kill 1\n";
-        fs::write(dir.path().join("memory.events"), text).unwrap();
-        let events = MemoryEvents { max: 12, oom: 3, oom_kill: 2 };
-        assert_eq!(leaf.memory_events().unwrap(), Some(events));
-
         for (text, populated) in
             [("populated 0\nfrozen 0\n", false), ("frozen 1\npopulated 1\n", true)]
         {
