@@ -179,6 +179,9 @@ struct Opened {
 impl Opened {
     fn open(paths: &Paths) -> Self {
         let opened = Store::open(&paths.state()).and_then(|(store, opened)| {
+            if let Some(err) = &opened.metrics_failed {
+                tracing::warn!(err = %Chain(err), "readings are not kept until their file opens");
+            }
             let (enabled, findings) = (store.enabled()?, store.open_findings()?);
             let is_new = opened.set_aside.iter().any(|file| is_aside_of(file, &paths.database()));
             let last_seq = if is_new { beyond_all() } else { opened.last_seq };
